@@ -1,0 +1,1 @@
+"""Out-of-process computing that can be killed."""

@@ -1,0 +1,149 @@
+"""The contract between the batch and an engine.
+
+An engine gets a `TaskContext` and returns a `VideoReport`. Everything expensive goes through
+`ctx.step()`, everything CPU-bound through `ctx.compute`, every remote call through `ctx.limiter`.
+Never: touches the queue, prints, writes reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.report.model import VideoReport
+from gs_video_report.templates.loader import Template
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSource:
+    """The recording to analyse, as the batch knows it."""
+
+    source: str
+    """Absolute path or URL."""
+    input_type: str
+    """`file`, `url`, `youtube`."""
+    display_name: str
+    """How people know it: path relative to the input root."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The local file. Only for `input_type == "file"`."""
+        return Path(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a video will need. Pure arithmetic, no request is sent."""
+
+    seconds: float
+    """Wall seconds on this machine with one task in flight."""
+    requests: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    usd_max: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCapabilities:
+    """What an engine accepts and needs."""
+
+    name: str
+    accepts: frozenset[str]
+    """Input types."""
+    needs_network: bool
+    needs_key: bool
+    translates: bool
+    """Can write in another language than the spoken one."""
+
+
+StepFunction = Callable[[], Awaitable[Any]]
+
+
+class Stepper(Protocol):
+    """`ctx.step`: memoise one expensive action durably."""
+
+    async def __call__(
+        self,
+        name: str,
+        fn: StepFunction,
+        *,
+        part: int = 0,
+        params: Mapping[str, Any] | None = None,
+        artifacts: Callable[[Any], list[str]] | None = None,
+    ) -> Any:
+        """Return the journaled result of the step, or run `fn`, journal its result, return it.
+
+        The key is (source fingerprint, name, part, params). Results are JSON-able (tuples come
+        back as lists). `artifacts(result)` names entries of the artifact store the result needs:
+        if one is gone, the step is run again.
+        """
+        ...
+
+
+class Limiter(Protocol):
+    """What engines see of ApiLimiter; see batch/api_limiter.py for the full contract."""
+
+    def reserve(
+        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
+    ) -> Any:
+        """Async context manager: waits for quota, yields a Reservation with `settle()`."""
+        ...
+
+    def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
+        """Tell that the other side refused for rate."""
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """Everything an engine may use for one task."""
+
+    media: MediaSource
+    template: Template
+    options: Mapping[str, Any]
+    """Fields of BatchOptions as a mapping: language, asr_model, subtitles, slides, ocr, engine_options."""
+    step: Stepper
+    compute: ComputeBackend
+    limiter: Limiter
+    cache: ArtifactStore
+    work_dir: Path
+    """Private to the task's content; survives a kill, removed when the task ends."""
+    progress: Callable[[str, float, float], None]
+    """progress(stage, done, total): cheap, may be called often; total 0 = unknown."""
+    cancelled: asyncio.Event
+    fingerprint: str = ""
+    """SHA-256 of the content; set by the probe stage before any memoised step."""
+    priority: int = 0
+    """Order of this task among the compute calls."""
+    step_timeout_s: float | None = None
+    stall_timeout_s: float | None = None
+    report_media: Callable[[str, float], Awaitable[None]] | None = None
+    """report_media(fingerprint, duration_s): tell the queue what was learned by probing."""
+
+
+class Engine(Protocol):
+    """Turns one recording into one report."""
+
+    capabilities: EngineCapabilities
+
+    def check_ready(self) -> None:
+        """Raise DependencyMissing, ModelMissing or AuthenticationError if it cannot work here."""
+
+    def estimate(self, duration_s: float, template: Template) -> Estimate:
+        """What `duration_s` seconds of recording will cost. Pure."""
+        ...
+
+    async def analyze(self, ctx: TaskContext) -> VideoReport:
+        """Make the report.
+
+        Raises: RetryableError, PermanentError, FatalError, LimitReached; nothing else on purpose.
+        Cancellation: safe; finished steps are journaled.
+        """
+        ...

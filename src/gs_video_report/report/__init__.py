@@ -1,0 +1,1 @@
+"""The report model and its renderers: pure functions of a VideoReport."""

@@ -1,0 +1,1 @@
+"""Prompt and layout templates: loading, checking, rendering in a sandbox."""

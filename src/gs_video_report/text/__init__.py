@@ -1,0 +1,1 @@
+"""Extractive text analysis without a language model: summary, key terms, chapters."""
