@@ -69,6 +69,7 @@ TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.RUNNING: frozenset(
         {
             TaskStatus.COMPLETED,
+            TaskStatus.SKIPPED,  # --skip-existing found the finished report
             TaskStatus.FAILED,
             TaskStatus.RETRYING,
             TaskStatus.CANCELLED,

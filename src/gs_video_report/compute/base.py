@@ -50,6 +50,7 @@ class ComputeBackend(Protocol):
         stall_timeout_s: float | None = None,
         priority: int = 0,
         on_progress: ProgressCallback | None = None,
+        on_start: Callable[[], None] | None = None,
     ) -> T:
         """Run `fn(*args)` in another process and return its result.
 
@@ -60,6 +61,7 @@ class ComputeBackend(Protocol):
             stall_timeout_s: seconds without `compute.progress()` from the function.
             priority: smaller first among waiting calls; ties in order of arrival.
             on_progress: receives what the function reports.
+            on_start: called once when a process begins the call; until then it only waits.
 
         Raises:
             GsvrError: raised by the function, unchanged.

@@ -1,0 +1,413 @@
+"""Do the work of one task: identify the file, let the engine analyse it, write the report.
+
+Truth: the step journal for what was computed, the files on disk for what was written.
+Order of the end: outputs are on disk (synced) before the pool marks the task completed.
+Never: changes a task's state (the pool does), prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.batch.data_models import (
+    BatchOptions,
+    InputType,
+    Stage,
+    TaskResult,
+    Usage,
+    VideoTask,
+)
+from gs_video_report.batch.step_journal import MISSING, StepJournal
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.batch.worker_pool import TaskControl
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.compute.base import ComputeBackend, ProgressCallback
+from gs_video_report.engines import jobs
+from gs_video_report.engines.base import Engine, Limiter, MediaSource, StepFunction, TaskContext
+from gs_video_report.errors import (
+    EmptyFileError,
+    GsvrError,
+    StepCancelled,
+    UnsupportedInputError,
+    from_os_error,
+)
+from gs_video_report.report.model import VideoReport
+from gs_video_report.templates.loader import Template
+
+StageListener = Callable[[int, str, float, float], None]
+"""(task_id, stage, done, total); total 0 = unknown."""
+
+
+@dataclass(slots=True)
+class MeteredCompute:
+    """A `ComputeBackend` for one task that tells the task's control when it only waits."""
+
+    backend: ComputeBackend
+    control: TaskControl
+    _open: int = 0
+    _running: int = 0
+
+    async def run(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        timeout_s: float | None = None,
+        stall_timeout_s: float | None = None,
+        priority: int = 0,
+        on_progress: ProgressCallback | None = None,
+        on_start: Callable[[], None] | None = None,
+    ) -> Any:
+        """See `ComputeBackend.run`."""
+        started = False
+
+        def begin() -> None:
+            nonlocal started
+            started = True
+            self._running += 1
+            self._tell()
+            if on_start is not None:
+                on_start()
+
+        self._open += 1
+        self._tell()
+        try:
+            return await self.backend.run(
+                fn,
+                *args,
+                timeout_s=timeout_s,
+                stall_timeout_s=stall_timeout_s,
+                priority=priority,
+                on_progress=on_progress,
+                on_start=begin,
+            )
+        finally:
+            self._open -= 1
+            self._running -= 1 if started else 0
+            self._tell()
+
+    def statistics(self) -> Any:
+        """Of the shared backend."""
+        return self.backend.statistics()
+
+    async def start(self) -> None:
+        """The shared backend is started by its owner."""
+
+    async def resize(self, processes: int) -> None:
+        """The shared backend is sized by its owner."""
+
+    async def close(self, grace_s: float = 2.0) -> None:
+        """The shared backend is closed by its owner."""
+
+    def _tell(self) -> None:
+        self.control.waiting(time.monotonic(), self._open > 0 and self._running == 0)
+
+
+@dataclass(slots=True)
+class JournaledSteps:
+    """`ctx.step` for one task: journal first, one read for all parts, single flight."""
+
+    journal: StepJournal
+    task: VideoTask
+    control: TaskControl
+    cache: ArtifactStore
+    fingerprint: str
+    reused: int = 0
+    ran: int = 0
+    _known: dict[tuple[str, str], dict[int, Any]] = field(default_factory=dict)
+
+    async def __call__(
+        self,
+        name: str,
+        fn: StepFunction,
+        *,
+        part: int = 0,
+        params: Mapping[str, Any] | None = None,
+        artifacts: Callable[[Any], list[str]] | None = None,
+    ) -> Any:
+        """See `engines.base.Stepper`. Raises: StepCancelled once a stop began, LeaseLost."""
+        params = dict(params or {})
+        value = await self._look(name, part, params, artifacts)
+        if value is not MISSING:
+            return value
+        if self.control.stopping.is_set():
+            raise StepCancelled("stopped before the next step", stage=name)
+        async with self.journal.flight(self.fingerprint, name, part, params):
+            value = await self.journal.get(self.fingerprint, name, part, params)
+            if value is not MISSING and self._whole(value, artifacts):
+                self.reused += 1
+                return value
+            replaces = value is not MISSING
+            return await self._run(name, fn, part, params, replaces)
+
+    async def _run(
+        self, name: str, fn: StepFunction, part: int, params: dict[str, Any], replaces: bool
+    ) -> Any:
+        started = time.monotonic()
+        value = await fn()
+        put = self.journal.put(
+            self.fingerprint,
+            name,
+            part,
+            params,
+            value,
+            seconds=time.monotonic() - started,
+            task_id=self.task.task_id,
+            attempt=self.task.attempt,
+            replace=replaces,
+        )
+        self.ran += 1
+        return await asyncio.shield(put)
+
+    async def _look(
+        self,
+        name: str,
+        part: int,
+        params: dict[str, Any],
+        artifacts: Callable[[Any], list[str]] | None,
+    ) -> Any:
+        key = (name, repr(sorted(params.items())))
+        if key not in self._known:
+            self._known[key] = await self.journal.get_parts(self.fingerprint, name, params)
+        value = self._known[key].pop(part, MISSING)
+        if value is MISSING or not self._whole(value, artifacts):
+            return MISSING
+        self.reused += 1
+        return value
+
+    def _whole(self, value: Any, artifacts: Callable[[Any], list[str]] | None) -> bool:
+        return artifacts is None or all(self.cache.has(key) for key in artifacts(value))
+
+
+@dataclass(slots=True)
+class BatchTaskRunner:
+    """Callable that runs one claimed task; shared by all workers of a batch."""
+
+    engine: Engine
+    options: BatchOptions
+    template_of: Callable[[str], Template]
+    """Loads a template by name; cached by the caller."""
+    queue: TaskQueue
+    journal: StepJournal
+    compute: ComputeBackend
+    limiter: Limiter
+    cache: ArtifactStore
+    on_stage: StageListener
+
+    async def __call__(self, task: VideoTask, control: TaskControl) -> TaskResult:
+        """Run the task. Raises: the classes of errors.py; cancellation keeps finished steps."""
+        run = _TaskRun(self, task, control)
+        try:
+            return await run.execute()
+        except GsvrError as error:
+            raise error.at(run.stage) from error.__cause__
+
+
+@dataclass(slots=True)
+class _TaskRun:
+    shared: BatchTaskRunner
+    task: VideoTask
+    control: TaskControl
+    stage: str = ""
+    stage_s: dict[str, float] = field(default_factory=dict)
+    _stage_started: float = 0.0
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def execute(self) -> TaskResult:
+        shared, task = self.shared, self.task
+        template = shared.template_of(task.template)
+        compute = MeteredCompute(shared.compute, self.control)
+        self.progress(Stage.PROBE, 0, 0)
+        fingerprint = await self._identify(compute)
+        existing = await self._existing(template, fingerprint)
+        if existing is not None:
+            return existing
+        steps = JournaledSteps(
+            shared.journal, task, self.control, shared.cache, fingerprint
+        )
+        context = self._context(template, compute, steps, fingerprint)
+        report = await shared.engine.analyze(context)
+        result = await self._write(report, template, compute, steps)
+        await asyncio.to_thread(shared.cache.remove_work_dir, context.work_dir.name)
+        return result
+
+    def progress(self, stage: str, done: float, total: float) -> None:
+        if stage != self.stage:
+            now = time.monotonic()
+            self._close_stage(now)
+            self.stage, self._stage_started = str(stage), now
+            self._later(self.shared.queue.set_stage(self.task, self.stage))
+        self.shared.on_stage(self.task.task_id, str(stage), done, total)
+
+    def _close_stage(self, now: float) -> None:
+        if self.stage:
+            spent = self.stage_s.get(self.stage, 0.0) + now - self._stage_started
+            self.stage_s[self.stage] = round(spent, 3)
+
+    def _later(self, work: Any) -> None:
+        """Run a small write beside the task; its failure shows up in the task's own writes."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    # --- identity --------------------------------------------------------------------------------
+
+    async def _identify(self, compute: MeteredCompute) -> str:
+        """SHA-256 of the content; remembered by path, size and modification time."""
+        video = self.task.video
+        if video.input_type != InputType.FILE:
+            raise UnsupportedInputError(
+                f"{video.source}: fetching {video.input_type} inputs is not part of this version",
+                hint="download the video and pass the file",
+                stage=Stage.FETCH,
+            )
+        try:
+            stat = await asyncio.to_thread(Path(video.source).stat)
+        except OSError as error:
+            raise from_os_error(error, video.source) from error
+        if stat.st_size == 0:
+            raise EmptyFileError(f"{video.relative_path or video.source}: the file is empty")
+        queue = self.shared.queue
+        known = await queue.remembered_fingerprint(video.source, stat.st_size, stat.st_mtime_ns)
+        if known is not None:
+            return known
+        made: str = await compute.run(
+            jobs.fingerprint,
+            video.source,
+            timeout_s=self.shared.options.timeout_s,
+            stall_timeout_s=self.shared.options.stall_timeout_s,
+            priority=self.task.task_id,
+        )
+        await queue.remember_fingerprint(video.source, stat.st_size, stat.st_mtime_ns, made)
+        return made
+
+    async def _existing(self, template: Template, fingerprint: str) -> TaskResult | None:
+        """The result that is already on disk, when --skip-existing asks for it and it matches."""
+        if not self.shared.options.skip_existing:
+            return None
+        from gs_video_report.report.existing import find_existing
+
+        directory, stem = self._place()
+        found = await asyncio.to_thread(
+            find_existing,
+            Path(self.shared.options.output_dir),
+            directory,
+            stem,
+            fingerprint,
+            template.name,
+            str(template.version),
+        )
+        if found is None:
+            return None
+        self.control.skipped = "the report is there, made from the same source and template"
+        await self.shared.queue.set_media(self.task, fingerprint, found.media_s)
+        return found
+
+    def _place(self) -> tuple[str, str]:
+        from gs_video_report.report.writer import output_paths
+
+        video, options = self.task.video, self.shared.options
+        return output_paths(
+            video.relative_path or Path(video.source).name,
+            self.task.template,
+            options.output_pattern,
+            seq=self.task.seq,
+            batch=self.task.batch_id,
+            output_name=video.output_name,
+        )
+
+    # --- the engine's context ----------------------------------------------------------------------
+
+    def _context(
+        self,
+        template: Template,
+        compute: MeteredCompute,
+        steps: JournaledSteps,
+        fingerprint: str,
+    ) -> TaskContext:
+        video, options = self.task.video, self.shared.options
+        return TaskContext(
+            media=MediaSource(
+                source=video.source,
+                input_type=str(video.input_type),
+                display_name=video.relative_path or Path(video.source).name,
+                metadata=video.metadata,
+            ),
+            template=template,
+            options=asdict(options),
+            step=steps,
+            compute=compute,
+            limiter=self.shared.limiter,
+            cache=self.shared.cache,
+            work_dir=self.shared.cache.work_dir(fingerprint[:32]),
+            progress=self.progress,
+            cancelled=self.control.stopping,
+            fingerprint=fingerprint,
+            priority=self.task.task_id,
+            step_timeout_s=options.timeout_s,
+            stall_timeout_s=options.stall_timeout_s,
+            report_media=self._learned,
+        )
+
+    async def _learned(self, fingerprint: str, duration_s: float) -> None:
+        await self.shared.queue.set_media(self.task, fingerprint, duration_s)
+
+    # --- writing -------------------------------------------------------------------------------------
+
+    async def _write(
+        self,
+        report: VideoReport,
+        template: Template,
+        compute: MeteredCompute,
+        steps: JournaledSteps,
+    ) -> TaskResult:
+        self.progress(Stage.WRITE, 0, 0)
+        options = self.shared.options
+        directory, stem = self._place()
+        run = {
+            "batch": self.task.batch_id,
+            "task": self.task.seq,
+            "stage_s": dict(self.stage_s),
+            "steps_reused": steps.reused,
+            "steps_run": steps.ran,
+        }
+        report = replace(report, provenance=replace(report.provenance, run=run))
+        from gs_video_report.report.publish import publish
+
+        outputs = await compute.run(
+            publish,
+            report.to_dict(),
+            template,
+            list(options.formats),
+            options.output_dir,
+            directory,
+            stem,
+            str(self.shared.cache.root),
+            priority=self.task.task_id,
+        )
+        self._close_stage(time.monotonic())
+        usage = report.provenance.usage
+        return TaskResult(
+            outputs=tuple(outputs),
+            media_s=report.media.duration_s,
+            engine=report.provenance.engine,
+            language=report.language,
+            warnings=tuple(n.message for n in report.notices if n.severity == "warning"),
+            usage=Usage(
+                requests=int(usage.get("requests", 0)),
+                tokens_in=int(usage.get("tokens_in", 0)),
+                tokens_out=int(usage.get("tokens_out", 0)),
+                usd=float(usage.get("usd", 0.0)),
+            ),
+            stage_s=dict(self.stage_s),
+            fingerprint=report.media.sha256,
+        )

@@ -1,0 +1,37 @@
+"""Names of engines and how `auto` chooses. Imports an engine only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gs_video_report.engines.base import Engine
+from gs_video_report.errors import UsageError
+
+ENGINES: tuple[str, ...] = ("local",)
+
+
+def choose(name: str) -> tuple[str, str]:
+    """Resolve `auto`: (engine name, why, in words for people).
+
+    Raises: UsageError for a name that is not an engine.
+    """
+    if name == "auto":
+        return "local", "no API key is needed, nothing leaves this machine"
+    if name not in ENGINES:
+        raise UsageError(
+            f"unknown engine {name!r}",
+            hint=f"engines of this version: {', '.join(('auto', *ENGINES))}",
+        )
+    return name, "asked for"
+
+
+def make(name: str, options: Mapping[str, Any]) -> Engine:
+    """Create the engine `name` (not `auto`) with the fields of BatchOptions."""
+    choose(name)
+    from gs_video_report.engines.local import LocalEngine
+
+    return LocalEngine(
+        asr_model=str(options.get("asr_model", "auto")),
+        cache_root=str(options.get("cache_dir", "")),
+    )
