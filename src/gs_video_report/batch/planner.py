@@ -1,0 +1,265 @@
+"""Decide which batch a command works on: a new one, the same one again, or a restored one.
+
+Rules: the same inputs, template, engine and result-changing options give the same `batch_key`, and
+the newest batch with that key is continued (`--new` starts afresh). Options frozen in the batch
+row win over configuration; a flag given on the command line is applied and told, unless it would
+change results, which is refused.
+Pure functions first; the I/O is in `open_batch()` and below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from gs_video_report import __version__
+from gs_video_report.batch.clock import utc_now
+from gs_video_report.batch.data_models import (
+    DEFAULT_PRIORITY,
+    BatchOptions,
+    BatchRow,
+    BatchStatus,
+    InputProblem,
+    NewTask,
+    VideoInput,
+)
+from gs_video_report.batch.input_parser import InputSpec, scan
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.errors import NoInputError, ResumeConflict
+
+RESULT_OPTIONS: frozenset[str] = frozenset(
+    {
+        "template",
+        "engine",
+        "output_dir",
+        "output_pattern",
+        "formats",
+        "language",
+        "asr_model",
+        "subtitles",
+        "slides",
+        "ocr",
+        "engine_options",
+    }
+)
+"""Options that change what the reports say, or where they go: fixed for the life of a batch."""
+
+LOCAL_OPTIONS: frozenset[str] = frozenset({"cache_dir", "template_dir"})
+"""Where this machine keeps things: never an argument about identity."""
+
+SCAN_CHUNK = 500
+MAX_PROBLEMS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a command asks for."""
+
+    options: BatchOptions
+    """Resolved: absolute output folder, engine already chosen (not `auto`)."""
+    spec: InputSpec | None = None
+    """None when resuming by reference."""
+    explicit: frozenset[str] = frozenset()
+    """Names of options given on the command line."""
+    new: bool = False
+    priority: int = DEFAULT_PRIORITY
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What the scan found; problems beyond `MAX_PROBLEMS_KEPT` are only counted."""
+
+    found: int = 0
+    added: int = 0
+    problem_count: int = 0
+    problems: list[InputProblem] = field(default_factory=list)
+
+    def problem(self, problem: InputProblem) -> None:
+        """Note one rejected line or file."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS_KEPT:
+            self.problems.append(problem)
+
+
+@dataclass(slots=True)
+class OpenedBatch:
+    """The batch a command works on, and how it came to be."""
+
+    row: BatchRow
+    how: str
+    """`new`, `continued`, `resumed`, `restored`."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the user."""
+    scan: ScanReport = field(default_factory=ScanReport)
+
+
+# --- pure -------------------------------------------------------------------------------------
+
+
+def batch_key(spec: InputSpec, options: BatchOptions) -> str:
+    """Identity of a batch: inputs, template, engine and everything that changes results."""
+    chosen = {k: v for k, v in asdict(options).items() if k in RESULT_OPTIONS}
+    return _digest({"input": spec.to_dict(), "options": chosen})
+
+
+def task_key(video: VideoInput, template: str) -> str:
+    """Identity of a task within its batch: the source and the template."""
+    return _digest({"source": video.source, "template": template, "name": video.output_name})
+
+
+def merge_options(
+    frozen: BatchOptions, wanted: BatchOptions, explicit: frozenset[str]
+) -> tuple[BatchOptions, list[str]]:
+    """Apply explicit flags of a resume to the frozen options.
+
+    Returns: the options to run with, and one sentence per change.
+    Raises: ResumeConflict when a flag would change results.
+    """
+    changes: dict[str, Any] = {}
+    notes: list[str] = []
+    refused: list[str] = []
+    for name in sorted(set(asdict(frozen)) & explicit):
+        old, new = getattr(frozen, name), getattr(wanted, name)
+        if old == new or (name == "engine" and new == "auto"):
+            continue
+        if name in RESULT_OPTIONS:
+            refused.append(f"{name} {_show(old)} -> {_show(new)}")
+        else:
+            changes[name] = new
+            notes.append(f"{name} {_show(old)} -> {_show(new)}")
+    if refused:
+        raise ResumeConflict(
+            f"the batch was made with other settings: {'; '.join(refused)}",
+            hint="leave the flag out to go on with the batch, or start a new batch with --new",
+        )
+    local = {name: getattr(wanted, name) for name in LOCAL_OPTIONS}
+    return replace(frozen, **changes, **local), notes
+
+
+def _show(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# --- with the queue ------------------------------------------------------------------------------
+
+
+async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:
+    """Find or make the batch of `request.spec` and add its tasks; streams, flat memory.
+
+    Raises: NoInputError when nothing matched and the batch would be empty.
+    """
+    spec = request.spec
+    if spec is None:
+        raise NoInputError("no input was named")
+    key = batch_key(spec, request.options)
+    row = None if request.new else await queue.find_batch(key)
+    if row is None:
+        return await _create(queue, request, spec, key)
+    options, notes = merge_options(row.options, request.options, request.explicit)
+    opened = OpenedBatch(await _apply(queue, row, options), "continued", notes)
+    before = await queue.counts(row.batch_id)
+    await _add(queue, opened, request, spec)
+    if opened.scan.added:
+        opened.notes.append(f"{opened.scan.added} new files were added to the batch")
+    if before.total == 0 and opened.scan.added == 0:
+        raise _nothing(spec, opened.scan)
+    return opened
+
+
+async def resume_batch(queue: TaskQueue, ref: str, request: RunRequest) -> OpenedBatch:
+    """Go on with the batch `ref` (id, unique prefix or `latest`) of the database."""
+    row = await queue.get_batch(ref)
+    options, notes = merge_options(row.options, request.options, request.explicit)
+    return OpenedBatch(await _apply(queue, row, options), "resumed", notes)
+
+
+async def _apply(queue: TaskQueue, row: BatchRow, options: BatchOptions) -> BatchRow:
+    if options != row.options:
+        await queue.update_batch_options(row.batch_id, options)
+    return replace(row, options=options)
+
+
+async def _create(
+    queue: TaskQueue, request: RunRequest, spec: InputSpec, key: str
+) -> OpenedBatch:
+    row = BatchRow(
+        batch_id=secrets.token_hex(4),
+        name=Path(spec.path).name or spec.path,
+        batch_key=key,
+        status=BatchStatus.INITIALIZING,
+        options=request.options,
+        input_spec=spec.to_dict(),
+        created_at=utc_now(),
+        tool_version=__version__,
+    )
+    await queue.create_batch(row)
+    opened = OpenedBatch(row, "new")
+    try:
+        await _add(queue, opened, request, spec)
+        if not opened.scan.found:
+            raise _nothing(spec, opened.scan)
+    except BaseException as error:
+        reason = str(error) or type(error).__name__
+        await asyncio.shield(
+            queue.set_batch_status(row.batch_id, BatchStatus.CANCELLED, reason=reason)
+        )
+        raise
+    return opened
+
+
+async def _add(
+    queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec: InputSpec
+) -> None:
+    report = opened.scan
+
+    async def tasks() -> AsyncIterator[NewTask]:
+        async for item in scan_async(spec):
+            if isinstance(item, InputProblem):
+                report.problem(item)
+                continue
+            report.found += 1
+            template = item.template or request.options.template
+            priority = request.priority if item.priority is None else item.priority
+            yield NewTask(item, template, priority, task_key(item, template))
+
+    report.added = await queue.add_tasks(opened.row.batch_id, tasks())
+
+
+async def scan_async(spec: InputSpec) -> AsyncIterator[VideoInput | InputProblem]:
+    """`input_parser.scan` read in a thread, in chunks, so that the loop stays free."""
+    iterator = scan(spec)
+    while chunk := await asyncio.to_thread(_take, iterator):
+        for item in chunk:
+            yield item
+
+
+def _take(
+    iterator: Iterator[VideoInput | InputProblem], size: int = SCAN_CHUNK
+) -> list[VideoInput | InputProblem]:
+    return list(islice(iterator, size))
+
+
+def _nothing(spec: InputSpec, report: ScanReport) -> NoInputError:
+    if report.problem_count:
+        first = report.problems[0]
+        return NoInputError(
+            f"{spec.path}: none of the {report.problem_count} entries can be used; "
+            f"the first: {first.origin}: {first.reason}",
+            hint="correct the list; every rejected entry is told with its line",
+        )
+    return NoInputError(f"{spec.path}: no video or audio file was found")
+
+
+ProblemSink = Callable[[InputProblem], None]

@@ -1,0 +1,94 @@
+"""Put one finished report on disk: name the images, render every format, write atomically.
+
+Runs in a compute process. Order: images first, then the texts, the JSON last, so that a JSON file
+that is there means that everything it names is there too.
+Raises: DiskFullError, OutputNotWritable, TemplateError.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.batch.data_models import OutputFile
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.errors import from_os_error
+from gs_video_report.files import sha256_file
+from gs_video_report.report.model import Slide, VideoReport
+from gs_video_report.report.writer import render_all, write_report
+from gs_video_report.templates.loader import Template
+
+
+def publish(
+    report: dict[str, Any],
+    template: Template,
+    formats: list[str],
+    output_dir: str,
+    directory: str,
+    stem: str,
+    cache_root: str,
+) -> tuple[OutputFile, ...]:
+    """Write the report of one video below `output_dir/directory`.
+
+    Args:
+        report: `VideoReport.to_dict()`; slide images are named by `image_sha256`, their key in
+            the artifact store at `cache_root`, and `media.source` is the absolute path or URL.
+        formats: `md`, `html`, `srt`, `vtt`, `json`; JSON is always written.
+        directory: POSIX path below `output_dir`, made by `output_paths`.
+        stem: base name of the files.
+
+    Returns:
+        Every file of the report, images included, paths relative to `output_dir`.
+    """
+    store = ArtifactStore(Path(cache_root))
+    place = Path(output_dir) / directory
+    named = name_images(localised(VideoReport.from_dict(report), place), stem)
+    images = _write_images(named, store, place, Path(output_dir))
+    wanted = formats if "json" in formats else [*formats, "json"]
+    files = render_all(named, template, wanted, stem, lambda s: store.path(s.image_sha256).read_bytes())
+    return (*images, *write_report(Path(output_dir), directory, stem, files))
+
+
+def localised(report: VideoReport, place: Path) -> VideoReport:
+    """The report with its source relative to the folder it is written to, and its date."""
+    media = report.media
+    if "://" not in media.source:
+        media = replace(media, source=Path(os.path.relpath(media.source, place)).as_posix())
+    run = {**report.provenance.run, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    return replace(report, media=media, provenance=replace(report.provenance, run=run))
+
+
+def name_images(report: VideoReport, stem: str) -> VideoReport:
+    """The report with the paths of its slide images filled in."""
+    slides = tuple(
+        replace(s, image=f"{stem}.assets/slide-{i:03d}.jpg")
+        for i, s in enumerate(report.slides, start=1)
+    )
+    return replace(report, slides=slides)
+
+
+def _write_images(
+    report: VideoReport, store: ArtifactStore, place: Path, root: Path
+) -> tuple[OutputFile, ...]:
+    made = []
+    for slide in report.slides:
+        target = place / slide.image
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, str(target.parent), writing=True) from error
+        store.copy_to(slide.image_sha256, target)
+        made.append(_output(slide, target, root))
+    return tuple(made)
+
+
+def _output(slide: Slide, target: Path, root: Path) -> OutputFile:
+    return OutputFile(
+        path=target.relative_to(root).as_posix(),
+        kind="asset",
+        size_bytes=target.stat().st_size,
+        sha256=sha256_file(target),
+    )
