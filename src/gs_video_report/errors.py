@@ -159,6 +159,13 @@ class ComputeStalled(RetryableError):
     default_hint = "raise --stall-timeout, or check the file in a player"
 
 
+class ArtifactMissing(RetryableError):
+    """A file in the cache that a finished step had made is gone or damaged."""
+
+    code = "E_ARTIFACT_MISSING"
+    default_hint = "nothing to do: the step that made it is run again"
+
+
 class QueueBusy(RetryableError):
     """The database stayed locked by another program."""
 
@@ -239,6 +246,13 @@ class TemplateError(PermanentError):
     default_hint = "see: gsvr templates list"
 
 
+class ComputeFailed(PermanentError):
+    """A step ended in an error that nobody foresaw; the same input would end so again."""
+
+    code = "E_COMPUTE_FAILED"
+    default_hint = "this is a fault in gsvr or in a library it uses; report it with --verbose output"
+
+
 # --- the batch must stop ---------------------------------------------------------------------
 
 
@@ -288,6 +302,14 @@ class DatabaseReadOnly(DatabaseError):
 
     code = "E_DATABASE_READ_ONLY"
     default_hint = "make the file and its folder writable, or use another file with --db"
+
+
+class DatabaseOnNetwork(DatabaseError):
+    """The database lies on a network file system, where its locks cannot be trusted."""
+
+    code = "E_DATABASE_NETWORK"
+    exit_code = ExitCode.USAGE
+    default_hint = "put it on a local disk with --db; inputs and reports may stay on the network"
 
 
 class ModelMissing(FatalError):
@@ -344,6 +366,13 @@ class InputListError(UsageError):
     """The input list itself cannot be read (single bad rows are problems, not errors)."""
 
     code = "E_INPUT_LIST"
+
+
+class InputPathError(UsageError):
+    """The input path does not exist, is of the wrong kind, or cannot be read."""
+
+    code = "E_INPUT_PATH"
+    default_hint = "check the spelling of the path; quote it if it holds spaces"
 
 
 class NoInputError(UsageError):

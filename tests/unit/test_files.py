@@ -57,9 +57,13 @@ def test_real_full_device_is_named_disk_full() -> None:
 
 
 def test_error_of_the_body_passes_unchanged_and_writes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), files.atomic_file(tmp_path / "x") as file:
-        file.write(b"half")
-        raise ZeroDivisionError
+    def half_a_report() -> None:
+        with files.atomic_file(tmp_path / "x") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half_a_report()
     assert names(tmp_path) == []
 
 
