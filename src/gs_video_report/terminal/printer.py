@@ -1,0 +1,219 @@
+"""One protocol for what a running batch shows, and the choice of the face that shows it.
+
+Faces: live screen (terminal), plain lines (pipes, logs), JSON lines (scripts). Text faces talk
+on stderr; JSON lines are the only thing on stdout. Callers never ask which face they have.
+Never: imports rich unless the live face is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from gs_video_report.batch.data_models import BatchResult, TaskError, TaskResult, VideoTask
+from gs_video_report.batch.snapshot import Snapshot, display_name
+from gs_video_report.terminal.styles import is_terminal, tolerate_encoding
+
+if TYPE_CHECKING:
+    from gs_video_report.errors import GsvrError
+    from gs_video_report.terminal.summary import FailureGroup, KeptWork
+
+WallClock = Callable[[], datetime]
+"""Aware time of day, UTC."""
+
+
+class ProgressMode(StrEnum):
+    """Values of `--progress`."""
+
+    AUTO = "auto"
+    LIVE = "live"
+    PLAIN = "plain"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """One video that ended, or will be tried again."""
+
+    ref: str
+    name: str
+    """As `display_name`; raw, faces escape it."""
+    state: str
+    """`completed`, `failed`, `retrying`, `skipped`, `cancelled`."""
+    done: int = 0
+    """Videos done so far in the batch, this one included."""
+    total: int = 0
+    took_s: float | None = None
+    """Wall seconds of the attempt."""
+    media_s: float | None = None
+    usd: float = 0.0
+    attempt: int = 1
+    tries: int = 1
+    """Tries allowed in all."""
+    error: TaskError | None = None
+    delay_s: float | None = None
+    """Seconds until the next try."""
+    outputs: tuple[str, ...] = ()
+    """Paths of the report files, relative to the output folder."""
+    warnings: tuple[str, ...] = ()
+    extra: Mapping[str, object] = field(default_factory=dict)
+    """Further facts for JSON only."""
+
+    @classmethod
+    def of_result(
+        cls, task: VideoTask, result: TaskResult, took_s: float, *, done: int, total: int
+    ) -> Self:
+        """The line of a completed task."""
+        return cls(
+            ref=task.ref,
+            name=display_name(task),
+            state="completed",
+            done=done,
+            total=total,
+            took_s=took_s,
+            media_s=result.media_s,
+            usd=result.usage.usd,
+            attempt=task.attempt,
+            outputs=tuple(output.path for output in result.outputs if output.kind != "asset"),
+            warnings=result.warnings,
+            extra={"engine": result.engine, "language": result.language},
+        )
+
+    @classmethod
+    def of_error(
+        cls,
+        task: VideoTask,
+        error: GsvrError | TaskError,
+        took_s: float | None,
+        *,
+        done: int = 0,
+        total: int = 0,
+        tries: int = 1,
+        delay_s: float | None = None,
+    ) -> Self:
+        """The line of a failed task, or of one that is tried again after `delay_s`."""
+        return cls(
+            ref=task.ref,
+            name=display_name(task),
+            state="failed" if delay_s is None else "retrying",
+            done=done,
+            total=total,
+            took_s=took_s,
+            media_s=task.media_s,
+            attempt=task.failures + 1,
+            tries=tries,
+            error=TaskError(error.code, error.message, error.hint, error.stage),
+            delay_s=delay_s,
+        )
+
+
+class Printer(Protocol):
+    """What a batch says while it runs. Calls are cheap and never raise on output."""
+
+    def started(self, snapshot: Snapshot, plan: str = "") -> None:
+        """The batch begins or goes on; `plan` is said first, if not empty."""
+
+    def task_done(self, line: TaskLine) -> None:
+        """A video was completed (or skipped)."""
+
+    def task_failed(self, line: TaskLine) -> None:
+        """A video failed for good."""
+
+    def task_retry(self, line: TaskLine) -> None:
+        """A video will be tried again."""
+
+    def note(self, text: str) -> None:
+        """Something to know, in one sentence."""
+
+    def tick(self, snapshot: Snapshot) -> None:
+        """The newest picture; call it often, the face decides how often it draws."""
+
+    def status(self, snapshot: Snapshot) -> None:
+        """Say now where the batch is (on request, such as SIGUSR1)."""
+
+    def interrupted(self, message: str) -> None:
+        """A stop was asked for; said at once."""
+
+    def paused(self, reason: str, resume_at: str | None = None) -> None:
+        """The batch pauses; `resume_at` is ISO-8601 UTC."""
+
+    def finished(
+        self,
+        result: BatchResult,
+        failures: Sequence[FailureGroup] = (),
+        reports: Sequence[str] = (),
+        *,
+        kept: KeptWork | None = None,
+        message: str = "",
+    ) -> None:
+        """The run ended, however it did.
+
+        Args:
+            result: how; its exit code is part of the JSON summary.
+            failures: failed videos by cause.
+            reports: paths worth opening besides `result.report_index`.
+            kept: finished steps of unfinished videos, after an interrupt.
+            message: why it ended early, if it did.
+        """
+
+    def close(self) -> None:
+        """Give the terminal back as it was. Idempotent; call it in `finally`."""
+
+
+def utc_now() -> datetime:
+    """The time of day, UTC."""
+    return datetime.now(UTC)
+
+
+def make_printer(
+    mode: str | ProgressMode = ProgressMode.AUTO,
+    *,
+    json: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+    stdout: TextIO,
+    stderr: TextIO,
+    env: Mapping[str, str],
+    now: WallClock = utc_now,
+) -> Printer:
+    """The face for these streams.
+
+    `json` wins over `mode`. `auto` is the live screen on a terminal, else plain lines; `live`
+    falls back to plain lines where the terminal cannot do it. `quiet` and mode `none` show no
+    progress: `quiet` only failures and the last summary, `none` notes as well.
+
+    Raises:
+        ValueError: `mode` is none of auto, live, plain, none.
+    """
+    chosen = ProgressMode(mode)
+    tolerate_encoding(stderr)
+    if json:
+        from gs_video_report.terminal.jsonl import JsonLinesPrinter
+
+        return JsonLinesPrinter(stdout, now=now)
+    if chosen in (ProgressMode.AUTO, ProgressMode.LIVE) and not quiet and can_draw(stderr, env):
+        from gs_video_report.terminal.live import LivePrinter
+
+        return LivePrinter(stderr, env=env, verbose=verbose, now=now)
+    from gs_video_report.terminal.plain import PlainPrinter
+
+    return PlainPrinter(
+        stderr,
+        env=env,
+        verbose=verbose,
+        quiet=quiet,
+        progress=chosen is not ProgressMode.NONE,
+        now=now,
+    )
+
+
+def can_draw(stream: TextIO, env: Mapping[str, str]) -> bool:
+    """Whether a moving screen works on `stream`: a terminal that knows cursor movement."""
+    return (
+        is_terminal(stream)
+        and env.get("TERM", "") not in ("dumb", "unknown")
+        and env.get("TTY_INTERACTIVE") != "0"
+    )

@@ -1,0 +1,49 @@
+"""Writing lines to a stream whose reader may go away.
+
+A lost reader (closed pipe, vanished terminal) never stops the batch: the writer falls silent.
+Never: raises on output, buffers between lines.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, TextIO
+
+from gs_video_report.terminal.styles import tolerate_encoding
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class LineWriter:
+    """Writes whole lines and flushes each, so that `tail -f` and pipes see them at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = False
+        tolerate_encoding(stream)
+
+    @property
+    def encoding(self) -> str:
+        """Encoding of the stream; `utf-8` for streams of text without one."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def line(self, text: str) -> None:
+        """Write `text` and a newline."""
+        if self._lost:
+            return
+        try:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._lost = True
+
+
+def json_line(value: dict[str, Any], encoding: str = "utf-8") -> str:
+    """`value` as one line of JSON that a stream of `encoding` can carry.
+
+    Names that are not valid UTF-8 keep their bytes as `\\udcXX` escapes, as Python reads them.
+    """
+    unicode_stream = encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf16")
+    text = json.dumps(value, ensure_ascii=not unicode_stream, separators=(",", ":"))
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)

@@ -1,0 +1,378 @@
+"""The last words of a run: outcome, failures by cause with their fix, where to go on.
+
+Pure: values in, lines out. The most frequent cause stands last, nearest to the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
+from gs_video_report.batch.snapshot import Snapshot
+from gs_video_report.errors import ExitCode
+from gs_video_report.terminal.styles import (
+    clean,
+    clock,
+    cut_middle,
+    money,
+    number,
+    pad,
+    paint,
+    plural,
+    prose_span,
+    realtime,
+    width,
+)
+
+SAMPLE_NAMES = 3
+"""Names shown per cause."""
+_MAX_GROUPS = 50
+_OTHER = "other errors"
+
+CAUSES: dict[str, str] = {
+    "E_EMPTY_FILE": "empty file",
+    "E_NO_MEDIA": "no media in file",
+    "E_CORRUPT_MEDIA": "damaged media",
+    "E_FILE_MISSING": "file is gone",
+    "E_FILE_UNREADABLE": "file not readable",
+    "E_UNSUPPORTED_INPUT": "input not supported",
+    "E_POISON": "ends the program that reads it",
+    "E_TEMPLATE": "template problem",
+    "E_TIMEOUT": "took too long",
+    "E_STALLED": "made no progress",
+    "E_OUT_OF_MEMORY": "out of memory",
+    "E_COMPUTE_CRASHED": "helper process crashed",
+    "E_DISK_FULL": "disk full",
+    "E_AUTH": "key missing or rejected",
+    "E_MODEL_MISSING": "speech model missing",
+}
+"""Short words for people; codes that are not here are grouped by their message."""
+
+
+class ErrorLike(Protocol):
+    """`TaskError` and `GsvrError` both fit."""
+
+    @property
+    def code(self) -> str:
+        """Stable code word."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """What happened."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed videos with one cause."""
+
+    code: str
+    cause: str
+    """A few words."""
+    count: int
+    hint: str
+    """What to do; may be empty."""
+    names: tuple[str, ...]
+    """The first few; raw."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "code": self.code,
+            "cause": self.cause,
+            "count": self.count,
+            "hint": self.hint,
+            "names": list(self.names),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWork:
+    """What unfinished videos keep after a stop."""
+
+    videos: int
+    steps: int
+
+
+def group_failures(failed: Iterable[tuple[str, ErrorLike]]) -> tuple[FailureGroup, ...]:
+    """Group (name, error) pairs by cause, the most frequent last.
+
+    Memory is bounded: a few names per cause, and at most 50 causes (the rest are "other errors").
+    """
+    groups: dict[tuple[str, str], FailureGroup] = {}
+    for name, error in failed:
+        cause = cause_of(name, error)
+        key = (error.code, cause)
+        if key not in groups and len(groups) >= _MAX_GROUPS:
+            key, cause = ("E_OTHER", _OTHER), _OTHER
+        old = groups.get(key) or FailureGroup(key[0], cause, 0, error.hint, ())
+        names = old.names if len(old.names) >= SAMPLE_NAMES else (*old.names, name)
+        groups[key] = replace(old, count=old.count + 1, names=names)
+    return tuple(sorted(groups.values(), key=lambda group: (group.count, group.cause)))
+
+
+def cause_of(name: str, error: ErrorLike) -> str:
+    """A few words for the cause: from the code if it says enough, else the message itself."""
+    known = CAUSES.get(error.code)
+    if known is not None:
+        return known
+    message = error.message
+    for prefix in (name, name.rsplit("/", 1)[-1]):
+        if prefix and message.startswith(f"{prefix}: "):
+            message = message[len(prefix) + 2 :]
+    return message or error.code
+
+
+def with_ref(hint: str, ref: str) -> str:
+    """`hint` with its commands about `latest` made to name this batch."""
+    for verb in ("retry", "resume", "status", "show"):
+        hint = hint.replace(f"gsvr batch {verb} latest", f"gsvr batch {verb} {ref}")
+    return hint
+
+
+# --- Ctrl-C ----------------------------------------------------------------------------------
+
+
+def stopping_text(running: int, grace_s: float = 5.0) -> str:
+    """Said at once after the first Ctrl-C or SIGTERM."""
+    if not running:
+        return "Stopping. Nothing finished is lost."
+    videos = plural(running, "video")
+    verb = "finishes" if running == 1 else "finish"
+    return (
+        f"Stopping: {videos} {verb} the step in flight (at most {grace_s:.0f} s). "
+        "Ctrl-C again stops now; nothing finished is lost."
+    )
+
+
+def stop_now_text() -> str:
+    """Said at once after the second one."""
+    return "Stopping now. Finished steps are kept."
+
+
+# --- the end ---------------------------------------------------------------------------------
+
+
+def summary_lines(
+    result: BatchResult,
+    failures: Sequence[FailureGroup] = (),
+    reports: Sequence[str] = (),
+    *,
+    snapshot: Snapshot | None = None,
+    kept: KeptWork | None = None,
+    message: str = "",
+    columns: int = 80,
+    colour: bool = False,
+) -> list[str]:
+    """The summary as lines without newlines.
+
+    Args:
+        result: how the run ended.
+        failures: from `group_failures`.
+        reports: further paths worth opening.
+        snapshot: last picture of the run, for speed and cost of it.
+        kept: what unfinished videos keep.
+        message: why it ended early.
+        columns: names are cut so that their lines stay within this width.
+        colour: write ANSI colours.
+    """
+    ref = snapshot.ref if snapshot else result.batch_id
+    lines = [_headline(result, snapshot, kept, message, colour)]
+    lines += failure_lines(failures, ref, columns=columns, colour=colour)
+    lines += _next_lines(result, ref, colour)
+    lines += _path_lines(result, reports)
+    return lines
+
+
+def _headline(
+    result: BatchResult,
+    snapshot: Snapshot | None,
+    kept: KeptWork | None,
+    message: str,
+    colour: bool,
+) -> str:
+    counts = result.counts
+    why = clean(message).rstrip(".")
+    if result.exit_code in (ExitCode.SIGINT, ExitCode.SIGTERM):
+        word = "Interrupted" if result.exit_code == ExitCode.SIGINT else "Terminated"
+        head = paint(f"{word} after {clock(result.elapsed_s)}.", "warn", colour)
+        return f"{head} {_tally(counts)}{_kept_text(kept)}."
+    if result.exit_code == ExitCode.PAUSED:
+        head = paint(f"Paused{': ' + why if why else ''}.", "warn", colour)
+        return f"{head} {_tally(counts)}."
+    if result.status is BatchStatus.CANCELLED:
+        return f"{paint('Cancelled.', 'warn', colour)} {_tally(counts)}."
+    if counts.open:
+        head = paint(f"Stopped{': ' + why if why else ''}.", "bad", colour)
+        return f"{head} {_tally(counts)}."
+    return _ended(result, snapshot, colour)
+
+
+def _ended(result: BatchResult, snapshot: Snapshot | None, colour: bool) -> str:
+    counts = result.counts
+    done = counts.completed + counts.skipped
+    if snapshot is not None and not snapshot.run_done and not counts.failed and done:
+        return f"Nothing to do: {plural(done, 'video')} already done."
+    all_done = done == counts.total
+    head = paint(
+        f"{number(done)} of {number(counts.total)} done", "ok" if all_done else "bold", colour
+    )
+    skipped = f", {number(counts.skipped)} of them skipped" if counts.skipped else ""
+    text = f"{head}{skipped} in {prose_span(result.elapsed_s)}{_facts(counts, snapshot)}."
+    if counts.cancelled:
+        text += f" {number(counts.cancelled)} cancelled."
+    if counts.failed:
+        text += " " + paint(f"{number(counts.failed)} failed:", "bad", colour)
+    return text
+
+
+def _facts(counts: BatchCounts, snapshot: Snapshot | None) -> str:
+    facts = []
+    if snapshot is not None and snapshot.average_realtime is not None:
+        facts.append(f"{realtime(snapshot.average_realtime)} realtime")
+    if counts.usd > 0:
+        facts.append(money(counts.usd))
+    return f" ({', '.join(facts)})" if facts else ""
+
+
+def _tally(counts: BatchCounts) -> str:
+    done = counts.completed + counts.skipped
+    parts = [f"{number(done)} of {number(counts.total)} done"]
+    if counts.failed:
+        parts.append(f"{number(counts.failed)} failed")
+    if counts.open:
+        parts.append(f"{number(counts.open)} left")
+    return ", ".join(parts)
+
+
+def _kept_text(kept: KeptWork | None) -> str:
+    if kept is None or not kept.steps:
+        return ""
+    verb = "keeps" if kept.videos == 1 else "keep"
+    return f" ({number(kept.videos)} of them {verb} {plural(kept.steps, 'finished step')})"
+
+
+def failure_lines(
+    failures: Sequence[FailureGroup], ref: str, *, columns: int = 80, colour: bool = False
+) -> list[str]:
+    """Failures by cause, each with its fix; empty without failures."""
+    if not failures:
+        return []
+    counts = max(len(number(group.count)) for group in failures)
+    causes = min(34, max(width(clean(group.cause)) for group in failures))
+    indent = " " * (counts + 4)
+    lines = []
+    for group in failures:
+        head = f"  {number(group.count):>{counts}}  "
+        cause = clean(group.cause)
+        names = _names(group, columns - counts - 4 - causes - 2)
+        if width(cause) <= causes:
+            lines.append(head + paint(pad(cause, causes), "bad", colour) + f"  {names}")
+        else:
+            lines.append(head + paint(cause, "bad", colour))
+            lines.append(indent + _names(group, columns - counts - 4))
+        hint = with_ref(group.hint, ref)
+        lines += [f"{indent}fix: {clean(part)}" for part in hint.splitlines()[:1] if part]
+        lines += [f"{indent}     {clean(part)}" for part in hint.splitlines()[1:] if part]
+    return lines
+
+
+def _names(group: FailureGroup, room: int) -> str:
+    """As many names as fit, at least one, and how many more there are."""
+    shown: list[str] = []
+    used = 0
+    for name in map(clean, group.names):
+        if shown and used + width(name) + 2 > room - 14:
+            break
+        shown.append(name)
+        used += width(name) + 2
+    more = group.count - len(shown)
+    tail = f" and {number(more)} more" if more and shown else ""
+    if len(shown) == 1:
+        shown = [cut_middle(shown[0], max(20, room - len(tail)))]
+    return ", ".join(shown) + tail
+
+
+def resume_command(ref: str) -> str:
+    """The command that goes on with the batch."""
+    return f"gsvr batch resume {ref}"
+
+
+def retry_command(ref: str) -> str:
+    """The command that tries the failed videos again."""
+    return f"gsvr batch retry {ref} --failed"
+
+
+def _next_lines(result: BatchResult, ref: str, colour: bool) -> list[str]:
+    if result.counts.open and result.status is not BatchStatus.CANCELLED:
+        note = "(or the same command again)"
+        if result.resume_at:
+            note = f"(after {result.resume_at}, or the same command again)"
+        command = paint(resume_command(ref), "bold", colour)
+        return [f"Resume:  {command}        {paint(note, 'dim', colour)}"]
+    if result.counts.failed:
+        return [f"Retry:   {paint(retry_command(ref), 'bold', colour)}"]
+    return []
+
+
+def _path_lines(result: BatchResult, reports: Sequence[str]) -> list[str]:
+    paths = [result.report_index] if result.report_index else []
+    paths += [path for path in reports if path not in paths]
+    lines = [f"{'Reports  ' if i == 0 else ' ' * 9}{clean(path)}" for i, path in enumerate(paths)]
+    if result.error_report:
+        lines.append(f"Errors   {clean(result.error_report)}")
+    return lines
+
+
+def summary_json(
+    result: BatchResult,
+    failures: Sequence[FailureGroup] = (),
+    reports: Sequence[str] = (),
+    *,
+    snapshot: Snapshot | None = None,
+    kept: KeptWork | None = None,
+    message: str = "",
+) -> dict[str, Any]:
+    """The same facts for scripts; `exit_code` is the process's."""
+    counts = result.counts
+    ref = snapshot.ref if snapshot else result.batch_id
+    speed = snapshot.average_realtime if snapshot else None
+    return {
+        "v": 1,
+        "type": "summary",
+        "batch": result.batch_id,
+        "state": result.status.value,
+        "message": message,
+        "total": counts.total,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "skipped": counts.skipped,
+        "cancelled": counts.cancelled,
+        "open": counts.open,
+        "media_s": {"done": round(counts.media_s_done, 1), "total": round(counts.media_s_total, 1)},
+        "usd": round(counts.usd, 6),
+        "elapsed_s": round(result.elapsed_s, 3),
+        "realtime": None if speed is None else round(speed, 2),
+        "failures": [replace(g, hint=with_ref(g.hint, ref)).to_dict() for g in failures],
+        "kept": None if kept is None else {"videos": kept.videos, "steps": kept.steps},
+        "reports": list(reports),
+        "report_index": result.report_index,
+        "error_report": result.error_report,
+        "resume_at": result.resume_at,
+        "next": _next_command(result, ref),
+        "exit_code": int(result.exit_code),
+    }
+
+
+def _next_command(result: BatchResult, ref: str) -> str | None:
+    if result.counts.open and result.status is not BatchStatus.CANCELLED:
+        return resume_command(ref)
+    return retry_command(ref) if result.counts.failed else None
