@@ -34,6 +34,22 @@ class TaskStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class AttemptOutcome(StrEnum):
+    """How one attempt of a task ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    RETRYING = "retrying"
+    RELEASED = "released"
+    """Handed back unfinished on a graceful stop."""
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    DIED = "died"
+    """The worker's process ended under it, or the machine restarted."""
+    LAPSED = "lapsed"
+    """The process lived but did not renew the lease."""
+
+
 class BatchStatus(StrEnum):
     """State of one batch; see `BATCH_TRANSITIONS`."""
 
@@ -74,6 +90,7 @@ TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
             TaskStatus.RETRYING,
             TaskStatus.CANCELLED,
             TaskStatus.PENDING,  # released unfinished (graceful stop) or lease lapsed
+            TaskStatus.SKIPPED,  # the worker found that the output is already there
         }
     ),
     TaskStatus.RETRYING: frozenset(
@@ -143,7 +160,8 @@ class InputProblem:
     reason: str
     """One plain sentence."""
     code: str = "rejected"
-    """`rejected`, `duplicate`, `missing`, `unsupported`, `unreadable`."""
+    """`rejected`, `duplicate`, `missing`, `unsupported`, `unreadable`; `stripped`: it was taken,
+    but without the user name and password in its address."""
 
 
 @dataclass(frozen=True, slots=True)
