@@ -126,7 +126,7 @@ class SectionSpec:
     instruction: str = ""
     """What the part should say, for a language model."""
     source: str = "llm"
-    """`llm`: only a language model can write it. `extractive`: taken from the recording as it is."""
+    """`llm`: only a language model can write it. `extractive`: taken as it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,7 @@ def _bounded(text: str, path: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
-            raise TemplateError(f"template {path}: aliases are not allowed (line {line})")
+            raise TemplateError(f"template {path}: aliases are not allowed (*{event.anchor})")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
