@@ -1,0 +1,155 @@
+"""The SQLite file: opening, migrating, writing in groups, short reads.
+
+Truth: the file. WAL with synchronous=FULL: what a `write()` returned survives a power cut.
+Writes: through one connection per process, owned by the batcher of `group_commit.py`; it is
+also the only one that checkpoints the WAL. Reads: one read-only connection, each read is short.
+Never: carries a connection across fork; opens the database file by other means.
+Raises: DatabaseCorrupt, DatabaseNewer, DatabaseReadOnly, DatabaseOnNetwork, QueueBusy,
+DiskFullError, NotFoundError.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+
+from gs_video_report.batch.database_errors import translate
+from gs_video_report.batch.database_open import check_place, check_sqlite, open_reader, open_writer
+from gs_video_report.batch.group_commit import Batcher, Work
+from gs_video_report.errors import DatabaseReadOnly
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class Database:
+    """One open database file. Made by `open()`; use `async with`, or `close()` it.
+
+    Not for sharing between event loops or with a forked child.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        reader: aiosqlite.Connection,
+        batcher: Batcher | None,
+        writer: aiosqlite.Connection | None,
+    ) -> None:
+        self.path = path
+        self._reader = reader
+        self._writer = writer
+        self._batcher = batcher
+        self._pid = os.getpid()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        busy_timeout_s: float = 10.0,
+    ) -> Self:
+        """Open the file; make it and its folder, or migrate it, when that is needed.
+
+        Args:
+            path: the database file.
+            create: False refuses a missing file with `NotFoundError`.
+            read_only: writes nothing and never creates; `write()` then raises
+                `DatabaseReadOnly`. Works in a folder that cannot be written, too.
+            busy_timeout_s: seconds to wait for another program's lock, for each operation.
+
+        Raises:
+            NotFoundError: the file is missing and must not be created.
+            DatabaseCorrupt, DatabaseNewer, DatabaseReadOnly, DatabaseOnNetwork, DatabaseError,
+            QueueBusy, DiskFullError: see their texts.
+        """
+        check_sqlite()
+        file = check_place(path, create=create and not read_only)
+        try:
+            if read_only:
+                return cls(
+                    file, await open_reader(file, busy_timeout_s, migrated=False), None, None
+                )
+            writer, raw = await open_writer(file, busy_timeout_s)
+            try:
+                reader = await open_reader(file, busy_timeout_s, migrated=True)
+            except BaseException:
+                await writer.close()
+                raise
+        except sqlite3.Error as error:
+            raise translate(error, file) from error
+        return cls(file, reader, Batcher(writer, raw), writer)
+
+    @property
+    def read_only(self) -> bool:
+        """True when `write()` is refused."""
+        return self._batcher is None
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work(connection)` inside a transaction and return its result once it is durable.
+
+        `work` is synchronous, runs in another thread, must be short (it holds the write lock)
+        and must not begin, commit or roll back. Whatever it raises is raised here, and nothing
+        of it is kept; other operations of the same commit are not harmed.
+
+        Raises:
+            QueueBusy: locked by another program past the timeout; nothing was written.
+            DiskFullError, DatabaseCorrupt, DatabaseReadOnly, DatabaseError.
+
+        Cancellation: safe; the operation may still be carried out, whole or not at all.
+        """
+        self._check_usable()
+        if self._batcher is None:
+            raise DatabaseReadOnly(f"{self.path}: was opened for reading only")
+        try:
+            return await self._batcher.submit(work)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
+    async def read(self, statement: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        """All rows of one SELECT, as of the last commit. Keep results small: page.
+
+        Raises: as `write()`.
+        """
+        self._check_usable()
+        try:
+            # aiosqlite hands the parameters on as they are; its annotation forgets mappings.
+            rows = await self._reader.execute_fetchall(statement, parameters)
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        return list(rows)
+
+    async def problems(self) -> list[str]:
+        """What `PRAGMA quick_check` finds; empty means sound. Reads the whole file."""
+        found = [str(row[0]) for row in await self.read("PRAGMA quick_check(20)")]
+        return [] if found == ["ok"] else found
+
+    async def close(self) -> None:
+        """Finish waiting writes, fold the WAL back into the file, close. Idempotent."""
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        if self._batcher is not None:
+            await self._batcher.close()
+        await self._reader.close()
+        if self._writer is not None:
+            await self._writer.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        if self._pid != os.getpid():
+            raise RuntimeError("a database connection must not cross a fork; open it anew")

@@ -1,0 +1,247 @@
+-- name: insert_batch
+INSERT INTO batches(batch_id, name, batch_key, status, status_reason, created_at, started_at,
+  finished_at, resume_at, tool_version, options, input_spec)
+VALUES(:batch_id, :name, :batch_key, :status, :status_reason, :created_at, :started_at,
+  :finished_at, :resume_at, :tool_version, :options, :input_spec);
+
+-- name: batch
+SELECT * FROM batches WHERE batch_id = ?;
+
+-- name: batches_by_prefix
+SELECT * FROM batches WHERE batch_id >= :prefix AND batch_id < :prefix || char(1114111)
+ORDER BY batch_id LIMIT 6;
+
+-- name: latest_batch
+SELECT * FROM batches ORDER BY created_at DESC, rowid DESC LIMIT 1;
+
+-- name: batch_by_key
+SELECT * FROM batches WHERE batch_key = ? AND status <> 'cancelled'
+ORDER BY created_at DESC, rowid DESC LIMIT 1;
+
+-- name: newest_batches
+SELECT * FROM batches ORDER BY created_at DESC, rowid DESC LIMIT ?;
+
+-- name: set_batch_status
+UPDATE batches SET status = :new, status_reason = :reason, resume_at = :resume_at,
+  started_at = :started_at, finished_at = :finished_at
+WHERE batch_id = :batch_id AND status = :old
+RETURNING *;
+
+-- name: set_batch_options
+UPDATE batches SET options = :options WHERE batch_id = :batch_id RETURNING *;
+
+-- name: add_batch_usage
+UPDATE batches SET requests = requests + ?, tokens_in = tokens_in + ?,
+  tokens_out = tokens_out + ?, usd = usd + ? WHERE batch_id = ?;
+
+-- name: last_seq
+SELECT coalesce(max(seq), 0) FROM tasks WHERE batch_id = ?;
+
+-- name: insert_task
+INSERT INTO tasks(batch_id, seq, priority, source, template, task_key, video, created_at)
+VALUES(?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT(batch_id, task_key) DO NOTHING;
+
+-- name: claim
+UPDATE tasks SET status = 'running', attempt = attempt + 1, worker_id = :worker_id,
+  lease_until_ms = :lease_until_ms, lease_expires_at = :lease_expires_at, boot_id = :boot_id,
+  next_attempt_at = NULL, stage = NULL, started_at = :now
+WHERE task_id IN (
+  SELECT task_id FROM (
+    SELECT * FROM (
+      SELECT priority, task_id FROM tasks INDEXED BY tasks_pending
+      WHERE batch_id = :batch_id AND status = 'pending'
+      ORDER BY priority, task_id LIMIT :limit)
+    UNION ALL
+    SELECT * FROM (
+      SELECT priority, task_id FROM tasks INDEXED BY tasks_due
+      WHERE batch_id = :batch_id AND status = 'retrying' AND next_attempt_at <= :now
+      ORDER BY next_attempt_at LIMIT :limit)
+  ) ORDER BY priority, task_id LIMIT :limit)
+  AND EXISTS(SELECT 1 FROM batches WHERE batch_id = :batch_id
+             AND status IN ('initializing', 'running'))
+RETURNING *;
+
+-- name: start_attempt
+INSERT INTO attempts(task_id, attempt, worker_id, started_at, started_boot_ms)
+VALUES(?, ?, ?, ?, ?);
+
+-- name: end_attempt
+UPDATE attempts SET ended_at = :now, outcome = :outcome, error = :error, engine = :engine,
+  media_s = :media_s,
+  seconds = CASE WHEN :boot_ms >= started_boot_ms THEN (:boot_ms - started_boot_ms) / 1000.0 END
+WHERE task_id = :task_id AND attempt = :attempt AND outcome IS NULL;
+
+-- name: heartbeat
+UPDATE tasks SET lease_until_ms = :lease_until_ms, lease_expires_at = :lease_expires_at,
+  boot_id = :boot_id
+WHERE status = 'running' AND worker_id IN (SELECT value FROM json_each(:workers))
+RETURNING task_id, attempt, cancel_requested;
+
+-- name: leave
+UPDATE tasks SET status = :new, worker_id = NULL, lease_until_ms = NULL, lease_expires_at = NULL,
+  boot_id = NULL, cancel_requested = 0, next_attempt_at = :next_attempt_at,
+  failures = failures + :counted,
+  error = CASE WHEN :keep_error THEN error ELSE :error END,
+  error_code = CASE WHEN :keep_error THEN error_code ELSE :error_code END,
+  result = :result, media_s = coalesce(:media_s, media_s),
+  fingerprint = coalesce(:fingerprint, fingerprint), finished_at = :finished_at
+WHERE task_id = :task_id AND status = 'running' AND worker_id = :worker_id
+  AND attempt = :attempt AND cancel_requested <= :even_if_cancelled
+RETURNING task_id, batch_id, attempt, status, media_s;
+
+-- name: ended_so
+SELECT 1 FROM tasks JOIN attempts USING(task_id)
+WHERE tasks.task_id = :task_id AND tasks.status = :new AND tasks.attempt = :attempt
+  AND attempts.attempt = :attempt AND attempts.worker_id = :worker_id
+  AND attempts.outcome = :outcome;
+
+-- name: skip_pending
+UPDATE tasks SET status = 'skipped', result = :result, finished_at = :now,
+  media_s = coalesce(:media_s, media_s), fingerprint = coalesce(:fingerprint, fingerprint)
+WHERE task_id = :task_id AND status = 'pending'
+RETURNING task_id, batch_id, attempt, status;
+
+-- name: cancel_open
+UPDATE tasks SET status = 'cancelled', next_attempt_at = NULL, finished_at = :now
+WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = :batch_id AND seq > :after
+  AND status IN ('pending', 'retrying') AND (:task_id IS NULL OR task_id = :task_id)
+  ORDER BY seq LIMIT :limit)
+RETURNING task_id, batch_id, attempt, status, seq;
+
+-- name: request_cancel
+UPDATE tasks SET cancel_requested = 1
+WHERE batch_id = :batch_id AND status = 'running' AND (:task_id IS NULL OR task_id = :task_id)
+RETURNING task_id, batch_id, attempt, status;
+
+-- name: requeue
+UPDATE tasks SET status = 'pending', failures = 0, kills = 0, error = NULL, error_code = NULL,
+  result = NULL, cancel_requested = 0, next_attempt_at = NULL, finished_at = NULL, stage = NULL
+WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = :batch_id AND seq > :after
+  AND status = :old
+  AND (:ids IS NULL OR task_id IN (SELECT value FROM json_each(:ids)))
+  ORDER BY seq LIMIT :limit)
+RETURNING task_id, batch_id, attempt, status, seq;
+
+-- name: running_leases
+SELECT task_id, batch_id, attempt, kills, cancel_requested, worker_id, boot_id, lease_until_ms
+FROM tasks INDEXED BY tasks_running
+WHERE status = 'running' AND (:batch_id IS NULL OR batch_id = :batch_id);
+
+-- name: recover
+UPDATE tasks SET status = :new, kills = kills + 1, worker_id = NULL, lease_until_ms = NULL,
+  lease_expires_at = NULL, boot_id = NULL, cancel_requested = 0, finished_at = :finished_at,
+  error = coalesce(:error, error), error_code = coalesce(:error_code, error_code)
+WHERE task_id = :task_id AND status = 'running' AND attempt = :attempt
+  AND lease_until_ms = :lease_until_ms
+RETURNING task_id, batch_id, attempt, status;
+
+-- name: set_media
+UPDATE tasks SET fingerprint = ?, media_s = ?
+WHERE task_id = ? AND status = 'running' AND worker_id = ? AND attempt = ?;
+
+-- name: set_stage
+UPDATE tasks SET stage = ?
+WHERE task_id = ? AND status = 'running' AND worker_id = ? AND attempt = ?;
+
+-- name: failures_by_code
+SELECT error_code, count(*) AS tasks FROM tasks INDEXED BY tasks_failed
+WHERE batch_id = ? AND status = 'failed' GROUP BY error_code ORDER BY tasks DESC, error_code;
+
+-- name: next_due
+SELECT min(next_attempt_at) AS due FROM tasks INDEXED BY tasks_due
+WHERE batch_id = ? AND status = 'retrying';
+
+-- name: task_by_id
+SELECT * FROM tasks WHERE task_id = ?;
+
+-- name: task_by_seq
+SELECT * FROM tasks WHERE batch_id = ? AND seq = ?;
+
+-- name: task_page
+SELECT * FROM tasks WHERE batch_id = :batch_id AND seq > :after
+  AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY seq LIMIT :limit;
+
+-- name: attempts
+SELECT task_id, attempt, worker_id, started_at, ended_at, outcome, error, seconds, engine, media_s
+FROM attempts WHERE task_id = ? ORDER BY attempt;
+
+-- name: media_speed
+SELECT media_s, seconds FROM attempts INDEXED BY attempts_speed
+WHERE outcome = 'completed' AND engine = ? AND attempt = 1 AND seconds > 0 AND media_s > 0
+ORDER BY ended_at DESC LIMIT ?;
+
+-- name: insert_event
+INSERT INTO events(at, batch_id, task_id, kind, data) VALUES(?, ?, ?, ?, ?);
+
+-- name: events
+SELECT event_id, at, batch_id, task_id, kind, data FROM events
+WHERE batch_id = ? AND event_id > ? ORDER BY event_id LIMIT ?;
+
+-- name: get_step
+SELECT value FROM steps WHERE step_key = ?;
+
+-- name: get_parts
+SELECT part, value FROM steps WHERE fingerprint = ? AND name = ? AND params = ? ORDER BY part;
+
+-- name: put_step
+INSERT INTO steps(step_key, fingerprint, name, part, params, value, seconds, task_id, created_at)
+VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT(step_key) DO NOTHING;
+
+-- name: owner_of
+SELECT batch_id, status = 'running' AND attempt = :attempt AS owned FROM tasks
+WHERE task_id = :task_id;
+
+-- name: progress_made
+UPDATE tasks SET kills = 0 WHERE task_id = ? AND kills > 0;
+
+-- name: forget_step
+DELETE FROM steps WHERE step_key = ?;
+
+-- name: forget_source
+DELETE FROM steps WHERE fingerprint = :fingerprint AND (:name IS NULL OR name = :name);
+
+-- name: insert_usage
+INSERT INTO usage(at, batch_id, task_id, provider, model, key_id, requests, tokens_in,
+  tokens_out, usd)
+VALUES(:at, :batch_id, :task_id, :provider, :model, :key_id, :requests, :tokens_in,
+  :tokens_out, :usd);
+
+-- name: restore_usage
+INSERT INTO usage(at, batch_id, task_id, provider, model, key_id, requests, tokens_in,
+  tokens_out, usd)
+SELECT :at, :batch_id, :task_id, :provider, :model, :key_id, :requests, :tokens_in,
+  :tokens_out, :usd
+WHERE NOT EXISTS(SELECT 1 FROM usage WHERE at = :at AND provider = :provider AND model = :model
+  AND key_id = :key_id AND requests = :requests AND tokens_in = :tokens_in
+  AND tokens_out = :tokens_out AND batch_id IS :batch_id);
+
+-- name: usage_since
+SELECT coalesce(sum(requests), 0) AS requests, coalesce(sum(tokens_in), 0) AS tokens_in,
+  coalesce(sum(tokens_out), 0) AS tokens_out, coalesce(sum(usd), 0.0) AS usd
+FROM usage
+WHERE at >= :since AND (:provider IS NULL OR provider = :provider)
+  AND (:model IS NULL OR model = :model) AND (:key_id IS NULL OR key_id = :key_id)
+  AND (:batch_id IS NULL OR batch_id = :batch_id);
+
+-- name: usage_page
+SELECT * FROM usage WHERE id > :after AND (batch_id = :batch_id OR at >= :since)
+ORDER BY id LIMIT :limit;
+
+-- name: remembered_fingerprint
+SELECT sha256 FROM files WHERE path = ? AND size_bytes = ? AND mtime_ns = ?;
+
+-- name: remember_fingerprint
+INSERT INTO files(path, size_bytes, mtime_ns, sha256, seen_at) VALUES(?, ?, ?, ?, ?)
+ON CONFLICT(path) DO UPDATE SET size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns,
+  sha256 = excluded.sha256, seen_at = excluded.seen_at;
+
+-- name: insert_checkpoint
+INSERT OR REPLACE INTO checkpoints(checkpoint_id, batch_id, created_at, reason, path, size_bytes,
+  tasks, sha256)
+VALUES(?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: delete_checkpoint
+DELETE FROM checkpoints WHERE checkpoint_id = ?;

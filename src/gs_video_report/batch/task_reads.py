@@ -1,0 +1,173 @@
+"""Looking at tasks, attempts and events; remembered fingerprints; the usage ledger.
+
+Truth: the file, as of the last commit. Every read is short and paged; nothing is kept in memory.
+Writes: only `events` (notes), `files` and `usage`; never a task's state.
+Raises: NotFoundError, UsageError, and what `Database` raises.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any
+
+from gs_video_report.batch.batch_store import BatchStore
+from gs_video_report.batch.clock import parse_iso
+from gs_video_report.batch.data_models import TaskStatus, Usage, VideoTask
+from gs_video_report.batch.rows import exact, json_text, task_from_row
+from gs_video_report.batch.sql import query
+from gs_video_report.batch.task_moves import add_events
+from gs_video_report.errors import NotFoundError, UsageError
+
+PAGE = 500
+
+
+class TaskReads(BatchStore):
+    """What `TaskQueue` tells about tasks."""
+
+    async def get_task(self, ref: str | int) -> VideoTask:
+        """The task named `batch:seq` (the batch as in `get_batch`), or its `task_id`.
+
+        Raises:
+            NotFoundError: no such batch or task.
+            UsageError: a text without `:` and number, or an ambiguous batch.
+        """
+        if isinstance(ref, int):
+            rows = await self.db.read(query("task_by_id"), (ref,))
+        else:
+            batch_ref, _, seq = ref.rpartition(":")
+            if not batch_ref or not seq.isdecimal():
+                raise UsageError(
+                    f"{ref!r} is not a task; write it as batch:number, such as 7f3a:17"
+                )
+            batch = await self.get_batch(batch_ref)
+            rows = await self.db.read(query("task_by_seq"), (batch.batch_id, int(seq[:18])))
+        if not rows:
+            raise NotFoundError(f"no task is called {ref!r}")
+        return task_from_row(rows[0])
+
+    async def iter_tasks(
+        self, batch_id: str, statuses: Collection[TaskStatus] | None = None, page: int = PAGE
+    ) -> AsyncIterator[VideoTask]:
+        """Tasks of the batch in the order of `seq`, read page by page (flat memory).
+
+        Args:
+            statuses: only these states; None means all, an empty collection gives nothing.
+        """
+        async for row in self.iter_rows(batch_id, statuses, page):
+            yield task_from_row(row)
+
+    async def iter_rows(
+        self, batch_id: str, statuses: Collection[TaskStatus] | None = None, page: int = PAGE
+    ) -> AsyncIterator[sqlite3.Row]:
+        """As `iter_tasks`, the rows of `tasks` themselves."""
+        wanted = None if statuses is None else json.dumps([s.value for s in statuses])
+        after = 0
+        while True:
+            values = {"batch_id": batch_id, "after": after, "statuses": wanted, "limit": page}
+            rows = await self.db.read(query("task_page"), values)
+            for row in rows:
+                yield row
+            if len(rows) < page:
+                return
+            after = rows[-1]["seq"]
+
+    async def failures_by_code(self, batch_id: str) -> dict[str, int]:
+        """Failed tasks per error code, most frequent first; empty when none failed."""
+        rows = await self.db.read(query("failures_by_code"), (batch_id,))
+        return {row["error_code"] or "": row["tasks"] for row in rows}
+
+    async def next_due_s(self, batch_id: str) -> float | None:
+        """Seconds until the first `retrying` task may run; 0 when one is due, None without any."""
+        due = (await self.db.read(query("next_due"), (batch_id,)))[0]["due"]
+        return None if due is None else max(0.0, (parse_iso(due) - self.clock.wall_ms()) / 1000)
+
+    async def attempts(self, task_id: int) -> list[dict[str, Any]]:
+        """The attempts of a task, first one first: columns of `attempts`, `error` decoded."""
+        rows = await self.db.read(query("attempts"), (task_id,))
+        return [{**dict(row), "error": _decoded(row["error"])} for row in rows]
+
+    async def media_speed_history(self, engine: str, limit: int = 50) -> list[tuple[float, float]]:
+        """(media seconds, wall seconds) of finished attempts of `engine`, newest first.
+
+        Only first attempts: later ones reuse journaled steps and would look too fast.
+        """
+        rows = await self.db.read(query("media_speed"), (engine, limit))
+        return [(row["media_s"], row["seconds"]) for row in rows]
+
+    # --- events ---------------------------------------------------------------------------------
+
+    async def events(self, batch_id: str, after: int = 0, limit: int = 500) -> list[dict[str, Any]]:
+        """Events with an id larger than `after`, in order: event_id, at, task_id, kind, data."""
+        rows = await self.db.read(query("events"), (batch_id, after, limit))
+        return [{**dict(row), "data": json.loads(row["data"])} for row in rows]
+
+    async def add_event(
+        self, batch_id: str, kind: str, data: Mapping[str, Any], task_id: int | None = None
+    ) -> None:
+        """Leave a note. Raises: TypeError when `data` is not JSON-able."""
+        event = (self._now(), batch_id, task_id, kind, json_text(dict(data)))
+        await self.db.write(lambda connection: add_events(connection, [event]))
+
+    # --- remembered fingerprints ------------------------------------------------------------------
+
+    async def remembered_fingerprint(self, path: str, size_bytes: int, mtime_ns: int) -> str | None:
+        """SHA-256 of the file's content if path, size and time are those of the last look."""
+        values = (exact(path), size_bytes, mtime_ns)
+        rows = await self.db.read(query("remembered_fingerprint"), values)
+        return str(rows[0]["sha256"]) if rows else None
+
+    async def remember_fingerprint(
+        self, path: str, size_bytes: int, mtime_ns: int, sha256: str
+    ) -> None:
+        """Remember the content's SHA-256; replaces what was known of this path."""
+        values = (exact(path), size_bytes, mtime_ns, sha256, self._now())
+        await self.db.write(lambda c: c.execute(query("remember_fingerprint"), values).rowcount)
+
+    # --- the usage ledger -------------------------------------------------------------------------
+
+    async def record_usage(
+        self,
+        provider: str,
+        usage: Usage,
+        *,
+        model: str = "",
+        key_id: str = "",
+        batch_id: str | None = None,
+        task_id: int | None = None,
+        at: str | None = None,
+    ) -> None:
+        """Add one row to the ledger, at the time of the request.
+
+        Args:
+            key_id: tells keys apart; a fingerprint, never the key.
+            at: ISO-8601 UTC; None means now.
+        """
+        row = {
+            "at": at or self._now(), "batch_id": batch_id, "task_id": task_id,
+            "provider": provider, "model": model, "key_id": key_id, "requests": usage.requests,
+            "tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "usd": usage.usd,
+        }  # fmt: skip
+        await self.db.write(lambda c: c.execute(query("insert_usage"), row).rowcount)
+
+    async def usage_since(
+        self,
+        since: str,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        key_id: str | None = None,
+        batch_id: str | None = None,
+    ) -> Usage:
+        """Sum of the ledger from `since` (ISO-8601 UTC, inclusive); None means any."""
+        values = {
+            "since": since, "provider": provider, "model": model, "key_id": key_id,
+            "batch_id": batch_id,
+        }  # fmt: skip
+        row = (await self.db.read(query("usage_since"), values))[0]
+        return Usage(row["requests"], row["tokens_in"], row["tokens_out"], row["usd"])
+
+
+def _decoded(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
