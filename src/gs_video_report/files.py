@@ -138,6 +138,11 @@ def fsync_dir(path: Path) -> None:
         os.close(descriptor)
 
 
+def temp_name(folder: Path) -> Path:
+    """A fresh name for a temporary file in `folder`; nothing is created."""
+    return folder / f"{TEMP_PREFIX}{secrets.token_hex(8)}{TEMP_SUFFIX}"
+
+
 def is_temp_name(name: str) -> bool:
     """Whether a file name is one of ours, left behind by a killed process."""
     return name.startswith(TEMP_PREFIX) and name.endswith(TEMP_SUFFIX)
@@ -145,6 +150,6 @@ def is_temp_name(name: str) -> bool:
 
 def _open_temp(folder: Path) -> tuple[Path, BinaryIO]:
     """A new file in `folder`. Not `tempfile`: its mode 0600 would stick to the report."""
-    temp = folder / f"{TEMP_PREFIX}{secrets.token_hex(8)}{TEMP_SUFFIX}"
+    temp = temp_name(folder)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     return temp, os.fdopen(os.open(temp, flags, 0o666), "r+b")
