@@ -42,7 +42,7 @@ from gs_video_report.batch.url_rules import (
     redact,
     safe_component,
 )
-from gs_video_report.errors import InputPathError, NoInputError, UsageError
+from gs_video_report.errors import InputPathError, UsageError
 
 KINDS = ("dir", "list", "urls", "file")
 _STRIPPED = (
@@ -107,7 +107,7 @@ def scan(spec: InputSpec) -> Iterator[Found]:
     Yields:
         VideoInput, at most `spec.limit` of them. InputProblem for everything that is not taken;
         code `stripped` marks an input that was taken without the password in its address.
-        Nothing at all is possible: see `nothing_found`.
+        Nothing at all is possible; the caller decides what that means.
 
     Raises:
         InputPathError: at once, when the path does not exist or is of the wrong kind.
@@ -123,22 +123,6 @@ def scan(spec: InputSpec) -> Iterator[Found]:
         _check_list(path)
         found = _Resolver(path, spec).run()
     return found if spec.limit is None else _first(found, spec.limit)
-
-
-def nothing_found(spec: InputSpec, problems: int = 0) -> NoInputError:
-    """The error for a scan that gave no input.
-
-    Args:
-        problems: how many files or lines were reported instead.
-    """
-    what = {"dir": "no video or audio file found in", "file": "not a usable input:"}
-    message = f"{what.get(spec.kind, 'no usable entry in')} {spec.path}"
-    if problems:
-        message += f" ({problems} rejected)"
-    hint = ""
-    if spec.kind == "dir" and not spec.recursive:
-        hint = "sub-folders are not searched; leave out --no-recursive to search them"
-    return NoInputError(message, hint=hint)
 
 
 def _first(found: Iterator[Found], limit: int) -> Iterator[Found]:

@@ -1,0 +1,82 @@
+"""Store and read the keys of remote engines.
+
+Truth: one JSON file, `{"gemini": "..."}`, readable by its owner only (mode 0600).
+Never: shows a key; takes one from a command line.
+Raises: ConfigError when the file is damaged, OutputNotWritable, DiskFullError.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from gs_video_report.config_values import Secret
+from gs_video_report.errors import ConfigError, from_os_error
+
+_MAX_BYTES = 1 << 20
+_OTHERS = 0o077
+
+
+def read_key(path: Path, engine: str) -> Secret | None:
+    """The stored key of `engine`; None when there is none, or no file.
+
+    Raises: ConfigError when the file cannot be read or understood.
+    """
+    text = _load(path).get(engine)
+    return Secret(text) if text else None
+
+
+def save_key(path: Path, engine: str, key: Secret | None) -> None:
+    """Store the key of `engine`; None forgets it. The file is replaced atomically.
+
+    Raises: ConfigError, OutputNotWritable, DiskFullError; the file is then as it was.
+    """
+    keys = _load(path)
+    if key is None:
+        keys.pop(engine, None)
+    else:
+        keys[engine] = key.reveal()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_private(temporary, json.dumps(keys, indent=2, sort_keys=True) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise from_os_error(error, str(path), writing=True) from error
+
+
+def is_exposed(path: Path) -> bool:
+    """True when other users of the machine may read the file."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS)
+    except OSError:
+        return False
+
+
+def _load(path: Path) -> dict[str, str]:
+    try:
+        with path.open("rb") as file:
+            value = json.loads(file.read(_MAX_BYTES).decode("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError:
+        value = None  # the cause would quote the content, so it is not kept
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise ConfigError(
+            f"{path}: the file of keys is damaged",
+            hint="delete it, then store the keys again: gsvr config set-key ENGINE",
+        )
+    return value
+
+
+def _write_private(path: Path, text: str) -> None:
+    # created with its mode, so that the key is never readable by others, not even briefly
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
