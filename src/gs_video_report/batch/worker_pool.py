@@ -116,8 +116,8 @@ class PoolListener(Protocol):
 
     def task_started(self, task: VideoTask, slot: int) -> None: ...
     def task_finished(self, task: VideoTask, result: TaskResult, seconds: float) -> None: ...
-    def task_skipped(self, task: VideoTask, reason: str) -> None: ...
-    def task_failed(self, task: VideoTask, error: GsvrError) -> None: ...
+    def task_skipped(self, task: VideoTask, result: TaskResult) -> None: ...
+    def task_failed(self, task: VideoTask, error: GsvrError, seconds: float) -> None: ...
     def task_retrying(self, task: VideoTask, error: GsvrError, delay_s: float) -> None: ...
     def task_released(self, task: VideoTask) -> None: ...
 
@@ -286,7 +286,7 @@ class WorkerPool:
     async def _settle(self, entry: _Running, outcome: TaskResult | GsvrError) -> None:
         try:
             if isinstance(outcome, GsvrError):
-                await self._settle_error(entry.task, outcome)
+                await self._settle_error(entry, outcome)
             else:
                 await self._settle_result(entry, outcome)
         except LeaseLost:
@@ -297,14 +297,15 @@ class WorkerPool:
     async def _settle_result(self, entry: _Running, result: TaskResult) -> None:
         if entry.control.skipped is not None:
             await self.queue.skip(entry.task, entry.control.skipped, result)
-            self.listener.task_skipped(entry.task, entry.control.skipped)
+            self.listener.task_skipped(entry.task, result)
             return
         await self.queue.complete(entry.task, result)
         self._tally.finished += 1
         seconds = self.monotonic() - entry.control.started
         self.listener.task_finished(entry.task, result, seconds)
 
-    async def _settle_error(self, task: VideoTask, error: GsvrError) -> None:
+    async def _settle_error(self, entry: _Running, error: GsvrError) -> None:
+        task = entry.task
         if isinstance(error, LeaseLost):
             self.listener.task_released(task)
         elif isinstance(error, StepCancelled):
@@ -315,7 +316,7 @@ class WorkerPool:
             self._begin_stop(PoolOutcome(kind, error))
             self._cancel_all(StepCancelled("stopped"))
         else:
-            await self._fail_or_retry(task, error)
+            await self._fail_or_retry(entry, error)
 
     async def _give_back(self, task: VideoTask, *, cancelled: bool) -> None:
         if cancelled:
@@ -325,7 +326,8 @@ class WorkerPool:
         self._tally.released += 1
         self.listener.task_released(task)
 
-    async def _fail_or_retry(self, task: VideoTask, error: GsvrError) -> None:
+    async def _fail_or_retry(self, entry: _Running, error: GsvrError) -> None:
+        task = entry.task
         stored = TaskError(error.code, error.message, error.hint, error.stage, error.data)
         decision = retry.decide(error, task.failures, self.max_retries, self.rand())
         if isinstance(decision, retry.Wait):
@@ -335,7 +337,8 @@ class WorkerPool:
         else:
             await self.queue.fail(task, stored)
             self._tally.failed += 1
-            self.listener.task_failed(task, error)
+            seconds = self.monotonic() - entry.control.started
+            self.listener.task_failed(task, error, seconds)
 
     # --- the keeper ------------------------------------------------------------------------------
 

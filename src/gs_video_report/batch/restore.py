@@ -1,0 +1,147 @@
+"""`--resume-from`: find the batch in the database, or rebuild it from a checkpoint.
+
+Rule: a sound database is the newer truth and a checkpoint only names the batch. A database that is
+missing, or that is damaged (it is moved aside, never deleted), is rebuilt from the checkpoint, and
+the outputs on disk are checked by size and SHA-256: what does not match is done again.
+Raises: NotFoundError, CheckpointError, DatabaseCorrupt (no usable checkpoint).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from gs_video_report.batch.checkpoint_manager import (
+    Checkpoint,
+    CheckpointManager,
+    default_directory,
+    load_checkpoint,
+    verify_outputs,
+)
+from gs_video_report.batch.clock import utc_now
+from gs_video_report.batch.data_models import TaskStatus
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.planner import OpenedBatch
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.errors import CheckpointError, DatabaseCorrupt, NotFoundError
+
+
+async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch | None]:
+    """The open database in which the batch `ref` can be found.
+
+    Args:
+        path: the database file.
+        ref: `latest`, a batch id or prefix, a checkpoint id, or a checkpoint file.
+
+    Returns:
+        The database, and the batch when the reference was a checkpoint (or a rebuild was needed);
+        None means: look `ref` up in the database.
+    """
+    notes: list[str] = []
+    database: Database | None = None
+    try:
+        database = await Database.open(path, create=False)
+        problems = await database.problems()
+        if problems:
+            await database.close()
+            raise DatabaseCorrupt(f"{path}: the database is damaged ({problems[0]})")
+    except NotFoundError:
+        notes.append(f"{path.name} is not there; rebuilt from a checkpoint")
+    except DatabaseCorrupt:
+        checkpoint = await asyncio.to_thread(_find, path, ref)  # before anything is moved
+        kept = await asyncio.to_thread(_move_aside, path)
+        notes.append(f"the database is damaged; it was kept as {kept.name}")
+        return await _rebuild(path, checkpoint, notes)
+    if database is None:
+        checkpoint = await asyncio.to_thread(_find, path, ref)
+        return await _rebuild(path, checkpoint, notes)
+    try:
+        return database, await _known(database, path, ref)
+    except BaseException:
+        await database.close()
+        raise
+
+
+async def _known(database: Database, path: Path, ref: str) -> OpenedBatch | None:
+    queue = TaskQueue(database)
+    try:
+        row = await queue.get_batch(ref)
+        return OpenedBatch(row, "resumed")
+    except NotFoundError:
+        checkpoint = await asyncio.to_thread(_find, path, ref)
+    try:
+        row = await queue.get_batch(checkpoint.batch_id)
+        return OpenedBatch(row, "resumed", ["the database is newer than the checkpoint"])
+    except NotFoundError:
+        notes = [f"the batch was not in {path.name}; added from the checkpoint"]
+        return await _restore_into(database, path, checkpoint, notes)
+
+
+async def _rebuild(
+    path: Path, checkpoint: Checkpoint, notes: list[str]
+) -> tuple[Database, OpenedBatch]:
+    database = await Database.open(path)
+    try:
+        return database, await _restore_into(database, path, checkpoint, notes)
+    except BaseException:
+        await database.close()
+        raise
+
+
+async def _restore_into(
+    database: Database, path: Path, checkpoint: Checkpoint, notes: list[str]
+) -> OpenedBatch:
+    queue = TaskQueue(database)
+    manager = CheckpointManager(queue, default_directory(path))
+    row = await manager.restore(checkpoint, queue)
+    lost = await _recheck(queue, row.batch_id, Path(row.options.output_dir))
+    if lost:
+        notes.append(f"{lost} finished reports are not on disk as they were; they are made again")
+    return OpenedBatch(row, "restored", notes)
+
+
+async def _recheck(queue: TaskQueue, batch_id: str, output_dir: Path) -> int:
+    """Requeue completed tasks whose outputs are missing or altered."""
+    done = {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
+    broken = []
+    async for task in queue.iter_tasks(batch_id, done):
+        if task.result is None or await asyncio.to_thread(verify_outputs, task.result, output_dir):
+            broken.append(task.task_id)
+    if not broken:
+        return 0
+    return await queue.requeue(
+        batch_id, statuses=done, task_ids=broken, reason="outputs missing or altered"
+    )
+
+
+def _find(path: Path, ref: str) -> Checkpoint:
+    """The checkpoint that `ref` names: a file, an id, a batch id, or the newest sound one."""
+    given = Path(ref)
+    if given.is_file():
+        return load_checkpoint(given)
+    folder = default_directory(path)
+    files = sorted(folder.glob("*.ckpt"), key=lambda f: f.stat().st_mtime_ns, reverse=True)
+    wanted = files if ref == "latest" else [f for f in files if f.name.startswith(ref)]
+    if not wanted:
+        raise NotFoundError(
+            f"no batch or checkpoint {ref!r}: not in {path.name}, not in {folder}",
+            hint="see: gsvr batch list, gsvr batch checkpoints",
+        )
+    for file in wanted:
+        try:
+            return load_checkpoint(file)
+        except CheckpointError:
+            if file is wanted[-1]:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename the damaged file and its side files; returns the new name of the database."""
+    stamp = utc_now().replace(":", "").replace("-", "")[:15]
+    kept = path.with_name(f"{path.name}.damaged-{stamp}")
+    for suffix in ("", "-wal", "-shm"):
+        side = path.with_name(path.name + suffix)
+        if side.exists():
+            side.rename(kept.with_name(kept.name + suffix))
+    return kept

@@ -1,0 +1,386 @@
+"""`gsvr batch ...` and `gsvr video`: parse, call, print. No logic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gs_video_report import cli_options as o
+from gs_video_report.boundary import Faces, run
+
+RUN, WATCH, RESULTS = "Run", "Watch and fix", "Results"
+
+batch_app = typer.Typer(
+    name="batch",
+    no_args_is_help=True,
+    help="Process many videos; watch, pause, resume, retry.",
+    rich_markup_mode="rich",
+)
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        help="Batch id, a unique prefix, or latest.",
+        autocompletion=lambda incomplete: _complete_refs(incomplete),
+    ),
+]
+LatestRef = Annotated[
+    str, typer.Argument(help="Batch id, a unique prefix, or latest.", show_default=True)
+]
+
+
+def _complete_refs(incomplete: str) -> list[str]:
+    from gs_video_report.completion import batch_refs
+
+    return batch_refs(incomplete)
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 could not run, 2 usage, 3 some failed, 4 paused by a limit, "
+    "5 no input, 10 no such batch, 11 locked, 12 key, 130 Ctrl-C, 143 SIGTERM."
+)
+
+
+@batch_app.command("process", rich_help_panel=RUN, epilog=EXIT_CODES)
+def process(
+    input_dir: o.InputDir = None,
+    file_list: o.FileList = None,
+    url_list: o.UrlList = None,
+    recursive: o.Recursive = None,
+    include: o.Include = None,
+    exclude: o.Exclude = None,
+    limit: o.Limit = None,
+    template_column: o.TemplateColumn = None,
+    template: o.Template = None,
+    output: o.Output = None,
+    output_pattern: o.OutputPattern = None,
+    formats: o.Formats = None,
+    skip_existing: o.SkipExisting = None,
+    template_dir: o.TemplateDir = None,
+    engine: o.Engine = None,
+    asr_model: o.AsrModel = None,
+    language: o.Language = None,
+    subtitles: o.Subtitles = None,
+    slides: o.Slides = None,
+    ocr: o.Ocr = None,
+    parallel: o.Parallel = None,
+    priority: o.Priority = None,
+    new: o.New = False,
+    resume_from: o.ResumeFrom = None,
+    dry_run: o.DryRun = False,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    cache_dir: o.CacheDir = None,
+    max_retries: o.MaxRetries = None,
+    timeout: o.Timeout = None,
+    stall_timeout: o.StallTimeout = None,
+    progress_file: o.ProgressFile = None,
+    progress: o.Progress = "auto",
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+    show_all: o.ShowAll = False,
+) -> None:
+    """Make one report per video.
+
+    [bold]Examples[/bold]
+
+      gsvr batch process -d ./lectures
+
+      gsvr batch process -d ./lectures --dry-run
+
+      gsvr batch process -f course.csv -t summary_report -o ./reports
+
+      gsvr batch process --resume-from latest
+
+    The same command again goes on where it stopped.
+    """
+    from gs_video_report import app
+
+    command = app.ProcessCommand(
+        faces=Faces(json, verbose, quiet, progress),
+        flags=_given(
+            template=template,
+            output_dir=output,
+            output_pattern=output_pattern,
+            formats=formats,
+            skip_existing=skip_existing,
+            template_dir=template_dir,
+            engine=engine,
+            asr_model=asr_model,
+            language=language,
+            subtitles=subtitles,
+            slides=slides,
+            ocr=ocr,
+            parallel=parallel,
+            db=db,
+            cache_dir=cache_dir,
+            max_retries=max_retries,
+            timeout_s=timeout,
+            stall_timeout_s=stall_timeout,
+        ),
+        config_file=config,
+        inputs={"dir": input_dir, "list": file_list, "urls": url_list},
+        recursive=recursive,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        limit=limit,
+        template_column=template_column,
+        priority=priority,
+        new=new,
+        resume_from=resume_from,
+        dry_run=dry_run,
+        show_all=show_all,
+        progress_file=progress_file,
+    )
+    run(command.faces, lambda: app.process(command))
+
+
+def video(
+    file: Annotated[Path, typer.Argument(help="The recording.", metavar="FILE")],
+    template: o.Template = None,
+    output: o.Output = None,
+    formats: o.Formats = None,
+    engine: o.Engine = None,
+    asr_model: o.AsrModel = None,
+    language: o.Language = None,
+    subtitles: o.Subtitles = None,
+    slides: o.Slides = None,
+    ocr: o.Ocr = None,
+    new: o.New = False,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    cache_dir: o.CacheDir = None,
+    timeout: o.Timeout = None,
+    stall_timeout: o.StallTimeout = None,
+    progress: o.Progress = "auto",
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make the report of one video.
+
+    [bold]Example[/bold]
+
+      gsvr video lecture.mp4 -o ./reports
+    """
+    from gs_video_report import app
+
+    command = app.ProcessCommand(
+        faces=Faces(json, verbose, quiet, progress),
+        flags=_given(
+            template=template,
+            output_dir=output,
+            formats=formats,
+            engine=engine,
+            asr_model=asr_model,
+            language=language,
+            subtitles=subtitles,
+            slides=slides,
+            ocr=ocr,
+            db=db,
+            cache_dir=cache_dir,
+            timeout_s=timeout,
+            stall_timeout_s=stall_timeout,
+        ),
+        config_file=config,
+        inputs={"file": file},
+        new=new,
+    )
+    run(command.faces, lambda: app.process(command))
+
+
+@batch_app.command("resume", rich_help_panel=RUN, epilog=EXIT_CODES)
+def resume(
+    ref: Ref,
+    parallel: o.Parallel = None,
+    max_retries: o.MaxRetries = None,
+    timeout: o.Timeout = None,
+    stall_timeout: o.StallTimeout = None,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    cache_dir: o.CacheDir = None,
+    progress_file: o.ProgressFile = None,
+    progress: o.Progress = "auto",
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Go on with a batch that was interrupted or paused.
+
+    REF may also be a checkpoint id or file: the batch is rebuilt if the database is gone.
+    """
+    from gs_video_report import app
+
+    command = app.ProcessCommand(
+        faces=Faces(json, verbose, quiet, progress),
+        flags=_given(
+            parallel=parallel,
+            db=db,
+            cache_dir=cache_dir,
+            max_retries=max_retries,
+            timeout_s=timeout,
+            stall_timeout_s=stall_timeout,
+        ),
+        config_file=config,
+        resume_from=ref,
+        progress_file=progress_file,
+    )
+    run(command.faces, lambda: app.process(command))
+
+
+@batch_app.command("list", rich_help_panel=WATCH)
+def list_batches(
+    limit: Annotated[int, typer.Option("--limit", help="At most this many.", min=1)] = 20,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """All batches, the newest first."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(json, verbose), lambda: app.list_batches(_access(config, db), json, limit))
+
+
+@batch_app.command("status", rich_help_panel=WATCH)
+def status(
+    ref: LatestRef = "latest",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow until it ends.")] = False,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Counts, failures by cause, and what to do next."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(json, verbose), lambda: app.status(_access(config, db), json, ref, watch))
+
+
+@batch_app.command("show", rich_help_panel=WATCH)
+def show(
+    task: Annotated[str, typer.Argument(help="A task, such as 7f3a:17.", metavar="TASK")],
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """One task: stages, attempts, outputs, error, events."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(json, verbose), lambda: app.show(_access(config, db), json, task))
+
+
+@batch_app.command("pause", rich_help_panel=WATCH)
+def pause(
+    ref: Ref,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Stop a running batch after the steps in flight; resume goes on."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(json, verbose), lambda: app.pause(_access(config, db), json, ref))
+
+
+@batch_app.command("cancel", rich_help_panel=WATCH)
+def cancel(
+    ref: Ref,
+    yes: o.Yes = False,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """End a batch; finished reports stay."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(json, verbose), lambda: app.cancel(_access(config, db), json, ref, yes))
+
+
+@batch_app.command("retry", rich_help_panel=WATCH)
+def retry(
+    ref: Annotated[str, typer.Argument(help="A batch, or one task such as 7f3a:17.")],
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only failed tasks (not cancelled ones).")
+    ] = False,
+    start: Annotated[
+        bool, typer.Option("--run/--no-run", help="Process them now [default: yes].", show_default=False)
+    ] = True,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    progress: o.Progress = "auto",
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Try failed videos again; finished steps are kept."""
+    from gs_video_report import app_batches as app
+
+    faces = Faces(json, verbose, quiet, progress)
+    run(faces, lambda: app.retry(_access(config, db), faces, ref, failed=failed, start=start))
+
+
+@batch_app.command("checkpoints", rich_help_panel=RESULTS)
+def checkpoints(
+    ref: Annotated[str | None, typer.Argument(help="Only of this batch.")] = None,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The checkpoints on disk, the newest first."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(json, verbose), lambda: app.checkpoints(_access(config, db), json, ref))
+
+
+@batch_app.command("export", rich_help_panel=RESULTS)
+def export(
+    ref: LatestRef = "latest",
+    form: Annotated[str, typer.Option("--format", help="csv or json (one object a line).")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write [default: stdout].")
+    ] = None,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    verbose: o.Verbose = False,
+) -> None:
+    """A table of all tasks of a batch."""
+    from gs_video_report import app_batches as app
+
+    run(Faces(False, verbose), lambda: app.export(_access(config, db), ref, form, output))
+
+
+@batch_app.command("verify", rich_help_panel=RESULTS)
+def verify(
+    ref: LatestRef = "latest",
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write lost reports again, from the journal.")
+    ] = False,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    progress: o.Progress = "auto",
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Check every report on disk against its size and SHA-256."""
+    from gs_video_report import app_batches as app
+
+    faces = Faces(json, verbose, False, progress)
+    run(faces, lambda: app.verify(_access(config, db), faces, ref, repair=repair))
+
+
+def _access(config: Path | None, db: str | None) -> Any:
+    from gs_video_report.app import ProcessCommand
+
+    return ProcessCommand(flags=_given(db=db), config_file=config)

@@ -1,0 +1,171 @@
+"""`gsvr`: the root command. Parse, call, print. No logic, nothing heavy at import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gs_video_report import __version__
+from gs_video_report import cli_options as o
+from gs_video_report.batch_cli import batch_app, video
+from gs_video_report.boundary import Faces, run
+
+SETUP = "Set up"
+
+app = typer.Typer(
+    name="gsvr",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "Turn collections of videos into reports: transcript, slides, chapters, summary.\n\n"
+        "[bold]Examples[/bold]\n\n"
+        "  gsvr batch process -d ./lectures\n\n"
+        "  gsvr video lecture.mp4\n\n"
+        "  gsvr batch status --watch"
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"gsvr {__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
+
+
+app.add_typer(batch_app, name="batch", rich_help_panel="Run")
+app.command("video", rich_help_panel="Run")(video)
+
+templates_app = typer.Typer(no_args_is_help=True, help="Report templates.")
+config_app = typer.Typer(no_args_is_help=True, help="Configuration.")
+cache_app = typer.Typer(no_args_is_help=True, help="The cache of intermediate results.")
+models_app = typer.Typer(no_args_is_help=True, help="Speech models.")
+app.add_typer(templates_app, name="templates", rich_help_panel=SETUP)
+app.add_typer(config_app, name="config", rich_help_panel=SETUP)
+app.add_typer(models_app, name="models", rich_help_panel=SETUP)
+app.add_typer(cache_app, name="cache", rich_help_panel=SETUP)
+
+
+@templates_app.command("list")
+def templates_list(
+    template_dir: o.TemplateDir = None, json: o.Json = False, verbose: o.Verbose = False
+) -> None:
+    """All templates, yours first."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.templates_list(template_dir, json))
+
+
+@templates_app.command("show")
+def templates_show(
+    name: Annotated[str, typer.Argument(help="Template.")],
+    template_dir: o.TemplateDir = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The text of one template; copy it into your own folder to change it."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.templates_show(name, template_dir, json))
+
+
+@config_app.command("show")
+def config_show(
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Also where each value came from.")
+    ] = False,
+    config: o.ConfigFile = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """The configuration in force; secrets are masked."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.config_show(config, origin, json))
+
+
+@config_app.command("init")
+def config_init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("gsvr.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Write a commented configuration file."""
+    from gs_video_report import app_setup
+
+    run(Faces(False, verbose), lambda: app_setup.config_init(path, force))
+
+
+@models_app.command("list")
+def models_list(
+    cache_dir: o.CacheDir = None, json: o.Json = False, verbose: o.Verbose = False
+) -> None:
+    """Speech models: what is here and what could be."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.models_list(cache_dir, json))
+
+
+@models_app.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="Model, such as base or small.")],
+    cache_dir: o.CacheDir = None,
+    verbose: o.Verbose = False,
+) -> None:
+    """Make a speech model ready on this machine."""
+    from gs_video_report import app_setup
+
+    run(Faces(False, verbose), lambda: app_setup.models_fetch(name, cache_dir))
+
+
+@cache_app.command("info")
+def cache_info(
+    cache_dir: o.CacheDir = None, json: o.Json = False, verbose: o.Verbose = False
+) -> None:
+    """Where the cache is and how large it is."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.cache_info(cache_dir, json))
+
+
+@cache_app.command("clear")
+def cache_clear(
+    cache_dir: o.CacheDir = None,
+    yes: o.Yes = False,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Remove intermediate results; reports and databases stay."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.cache_clear(cache_dir, yes, json))
+
+
+@app.command("doctor", rich_help_panel=SETUP)
+def doctor(
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Check this machine: what works, what does not, how to mend it."""
+    from gs_video_report import app_setup
+
+    run(Faces(json, verbose), lambda: app_setup.doctor(config, db, json))
+
+
+def main() -> None:
+    """Entry point of the `gsvr` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
