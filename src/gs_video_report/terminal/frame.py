@@ -36,6 +36,10 @@ _OTHER_ROWS = 8
 """Rows that are not workers, at most: header, bar, "more", facts, two failures, hint, a blank."""
 _WIDE = 104
 """From this width on each worker has a small bar."""
+_NOTES = 72
+"""From this width on workers have room for a note."""
+_FINE_FROM = 200
+"""Batches of so many videos show tenths of a percent."""
 
 Segment = tuple[str, str]
 """(text, style); styles are those of `styles.paint`, empty for none."""
@@ -93,16 +97,16 @@ def _header(snapshot: Snapshot, screen: Screen, columns: int) -> Row:
     facts = _count_facts(snapshot)
     dot = f" {screen.glyphs.dot} "
     name = printable(snapshot.name, screen.encoding)
-    fixed = len(title) + len(elapsed) + 6
+    fixed = len(title) + len(elapsed) + 4
     least = min(width(name), 12)
     while len(facts) > 1 and _facts_width(facts, dot) + fixed + least > columns:
         facts.pop()
     room = columns - fixed - _facts_width(facts, dot)
     name = cut_middle(name, max(0, room))
-    row: Row = [("Batch ", ""), (f"{snapshot.ref} ", "bold"), (name, ""), ("   ", "")]
+    row: Row = [("Batch ", ""), (f"{snapshot.ref} ", "bold"), (name, ""), ("  ", "")]
     row += _joined(facts, dot)
     gap = columns - width(row_text(row)) - len(elapsed)
-    return _fit([*row, (" " * max(1, gap), ""), (elapsed, "dim")], columns)
+    return _fit([*row, (" " * max(2, gap), ""), (elapsed, "dim")], columns)
 
 
 def _count_facts(snapshot: Snapshot) -> Row:
@@ -117,7 +121,8 @@ def _count_facts(snapshot: Snapshot) -> Row:
     if counts.failed:
         facts.append((f"{number(counts.failed)} failed", "bad"))
     facts.append((f"{number(counts.running)} running", ""))
-    facts.append((f"{number(counts.pending)} pending", ""))
+    if counts.pending:
+        facts.append((f"{number(counts.pending)} pending", ""))
     if counts.retrying:
         facts.append((f"{number(counts.retrying)} retrying", "warn"))
     if counts.skipped:
@@ -127,11 +132,17 @@ def _count_facts(snapshot: Snapshot) -> Row:
 
 def _bar(snapshot: Snapshot, screen: Screen, columns: int) -> Row:
     about = "~" if snapshot.media.unknown else ""
-    label = f"  {percent(snapshot.fraction)}"
+    label = f"  {_overall(snapshot)}"
     if snapshot.media.total_s > 0:
         label += f" of {about}{span(snapshot.media.total_s)}"
     cells = max(4, columns - len(label))
     return _fit([*_bar_cells(snapshot.fraction, cells, screen.glyphs), (label, "")], columns)
+
+
+def _overall(snapshot: Snapshot) -> str:
+    if snapshot.counts.total < _FINE_FROM or snapshot.fraction >= 1:
+        return percent(snapshot.fraction)
+    return f"{int(snapshot.fraction * 1000 + 1e-9) / 10:.1f} %"
 
 
 def _bar_cells(fraction: float, cells: int, glyphs: Glyphs) -> Row:
@@ -148,7 +159,7 @@ def _bar_cells(fraction: float, cells: int, glyphs: Glyphs) -> Row:
 
 def _worker(line: WorkerLine, screen: Screen, columns: int) -> Row:
     wide = columns >= _WIDE
-    note_cells = 30 if wide else 18
+    note_cells = 30 if wide else 16 if columns >= _NOTES else 0
     fixed = 4 + 2 + 10 + 1 + 5 + 2 + 7 + 2 + (14 if wide else 0)
     name_cells = max(8, columns - fixed - note_cells)
     name = cut_middle(printable(line.name, screen.encoding), name_cells)
@@ -161,7 +172,7 @@ def _worker(line: WorkerLine, screen: Screen, columns: int) -> Row:
         row += [(" ", ""), *_small_bar(line.fraction, screen.glyphs), (" ", "")]
     row.append((" " + pad(percent(line.fraction), 5, right=True), ""))
     row.append(("  " + pad(clock(line.elapsed_s), 7, right=True), "dim"))
-    if line.note:
+    if line.note and note_cells:
         note = cut_end(printable(line.note, screen.encoding), note_cells)
         row.append(("  " + note, "warn"))
     return _fit(row, columns)

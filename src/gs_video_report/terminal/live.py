@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.25
 """Seconds between two drawings."""
+_NARROW = 72
+"""Below this width finished videos show only the time they took."""
 _SHOW_CURSOR = "\x1b[?25h"
 _RICH_STYLES = {
     "ok": "green",
@@ -224,30 +226,31 @@ class LivePrinter:
         word = "done  " if line.state == "completed" else pad(line.state, 6)
         glyph = self._glyphs.done if line.state == "completed" else self._glyphs.skipped
         head = f"{glyph} {word} "
-        facts = self._done_facts(line)
-        room = self._columns - width(head) - width(facts) - 2
-        name = cut_middle(printable(line.name, self._out.encoding), max(12, room))
-        return [(head, "ok"), (pad(name, room), ""), ("  " + facts, "dim")]
-
-    def _done_facts(self, line: TaskLine) -> str:
-        facts = []
-        if line.media_s is not None and line.took_s is not None:
-            facts.append(f"{clock(line.media_s)} in {clock(line.took_s)}")
-            if line.took_s > 0 and line.media_s > 0:
-                facts.append(realtime(line.media_s / line.took_s))
-        if line.usd > 0:
-            facts.append(money(line.usd))
-        if line.total:
-            facts.append(f"{number(line.done)}/{number(line.total)}")
-        return f" {self._glyphs.dot} ".join(facts)
+        total = number(line.total)
+        count = f"{number(line.done):>{len(total)}}/{total} " if line.total else ""
+        facts = _done_facts(line, self._columns)
+        room = max(12, self._columns - width(head) - width(count) - len(facts))
+        name = cut_middle(printable(line.name, self._out.encoding), room)
+        return [(head, "ok"), (count, "dim"), (pad(name, room), ""), (facts, "dim")]
 
     def _trouble_row(self, head: str, style: str, line: TaskLine, tail: str) -> Row:
-        reason = printable(error_words(line), self._out.encoding)
+        reason = printable(error_words(line, stage=False), self._out.encoding)
         room = self._columns - width(head) - 1 - width(tail)
         wish = room - width(reason) - 2
         name = cut_middle(printable(line.name, self._out.encoding), max(12, wish, room // 2 - 2))
         rest = cut_end(f": {reason}", room - width(name))
         return [(f"{head} ", style), (name, ""), (rest, ""), (tail, "dim")]
+
+
+def _done_facts(line: TaskLine, columns: int) -> str:
+    """Length, time, speed and cost in columns that stand below each other."""
+    length, took = clock(line.media_s), clock(line.took_s)
+    if columns < _NARROW:
+        return f"  {took:>7}"
+    text = f"  {length:>7} in {took:<7}"
+    speed = line.media_s / line.took_s if line.media_s and line.took_s else None
+    text += f" {realtime(speed):>5}"
+    return text + (f"  {money(line.usd):>6}" if line.usd > 0 else "")
 
 
 def _console(stderr: TextIO, env: Mapping[str, str], size: tuple[int, int] | None) -> Console:
@@ -271,7 +274,7 @@ def _console(stderr: TextIO, env: Mapping[str, str], size: tuple[int, int] | Non
 def _text(row: Row) -> Text:
     from rich.text import Text
 
-    text = Text(no_wrap=True, overflow="crop", end="")
+    text = Text(no_wrap=True, overflow="crop")
     for part, style in row:
         text.append(part, _RICH_STYLES.get(style, ""))
     return text

@@ -186,15 +186,15 @@ def retry_line(line: TaskLine) -> str:
     return f"retry {clean(line.name)}: {error_words(line)}; {tries}{wait}"
 
 
-def error_words(line: TaskLine) -> str:
-    """What went wrong, without the name of the video."""
+def error_words(line: TaskLine, *, stage: bool = True) -> str:
+    """What went wrong, without the name of the video; `stage` adds where."""
     if line.error is None:
         return "unknown error"
     text = clean(line.error.message)
     for prefix in (clean(line.name), clean(line.name.rsplit("/", 1)[-1])):
         if text.startswith(f"{prefix}: "):
             text = text[len(prefix) + 2 :]
-    return f"{text} (stage {line.error.stage})" if line.error.stage else text
+    return f"{text} (stage {line.error.stage})" if stage and line.error.stage else text
 
 
 def heartbeat_line(snapshot: Snapshot) -> str:
@@ -220,7 +220,7 @@ def _left(snapshot: Snapshot) -> str:
         return "stopping"
     if snapshot.state == "paused":
         return f"paused until {snapshot.resume_at}" if snapshot.resume_at else "paused"
-    return f"left: {time_left(snapshot.eta)}"
+    return f"left: {time_left(snapshot.eta)}" if snapshot.counts.open else "finishing"
 
 
 def _about(snapshot: Snapshot) -> str:

@@ -24,6 +24,7 @@ from gs_video_report.terminal.styles import (
     prose_span,
     realtime,
     width,
+    wrap,
 )
 
 SAMPLE_NAMES = 3
@@ -185,7 +186,7 @@ def summary_lines(
         colour: write ANSI colours.
     """
     ref = snapshot.ref if snapshot else result.batch_id
-    lines = [_headline(result, snapshot, kept, message, colour)]
+    lines = _headline(result, snapshot, kept, message, columns, colour)
     lines += failure_lines(failures, ref, columns=columns, colour=colour)
     lines += _next_lines(result, ref, colour)
     lines += _path_lines(result, reports)
@@ -197,41 +198,49 @@ def _headline(
     snapshot: Snapshot | None,
     kept: KeptWork | None,
     message: str,
+    columns: int,
     colour: bool,
-) -> str:
+) -> list[str]:
+    head, style, rest = _outcome(result, snapshot, kept, message)
+    first, *more = wrap(head + rest, columns)
+    if first.startswith(head):
+        first = paint(head, style, colour) + first[len(head) :]
+    return [first, *more]
+
+
+def _outcome(
+    result: BatchResult, snapshot: Snapshot | None, kept: KeptWork | None, message: str
+) -> tuple[str, str, str]:
+    """(first words, their style, the rest of the sentence)."""
     counts = result.counts
     why = clean(message).rstrip(".")
+    because = f": {why}" if why else ""
     if result.exit_code in (ExitCode.SIGINT, ExitCode.SIGTERM):
         word = "Interrupted" if result.exit_code == ExitCode.SIGINT else "Terminated"
-        head = paint(f"{word} after {clock(result.elapsed_s)}.", "warn", colour)
-        return f"{head} {_tally(counts)}{_kept_text(kept)}."
+        head = f"{word} after {clock(result.elapsed_s)}."
+        return head, "warn", f" {_tally(counts)}{_kept_text(kept)}."
     if result.exit_code == ExitCode.PAUSED:
-        head = paint(f"Paused{': ' + why if why else ''}.", "warn", colour)
-        return f"{head} {_tally(counts)}."
+        return f"Paused{because}.", "warn", f" {_tally(counts)}."
     if result.status is BatchStatus.CANCELLED:
-        return f"{paint('Cancelled.', 'warn', colour)} {_tally(counts)}."
+        return "Cancelled.", "warn", f" {_tally(counts)}."
     if counts.open:
-        head = paint(f"Stopped{': ' + why if why else ''}.", "bad", colour)
-        return f"{head} {_tally(counts)}."
-    return _ended(result, snapshot, colour)
+        return f"Stopped{because}.", "bad", f" {_tally(counts)}."
+    return _ended(result, snapshot)
 
 
-def _ended(result: BatchResult, snapshot: Snapshot | None, colour: bool) -> str:
+def _ended(result: BatchResult, snapshot: Snapshot | None) -> tuple[str, str, str]:
     counts = result.counts
     done = counts.completed + counts.skipped
     if snapshot is not None and not snapshot.run_done and not counts.failed and done:
-        return f"Nothing to do: {plural(done, 'video')} already done."
-    all_done = done == counts.total
-    head = paint(
-        f"{number(done)} of {number(counts.total)} done", "ok" if all_done else "bold", colour
-    )
+        return "Nothing to do:", "ok", f" {plural(done, 'video')} already done."
+    head = f"{number(done)} of {number(counts.total)} done"
     skipped = f", {number(counts.skipped)} of them skipped" if counts.skipped else ""
-    text = f"{head}{skipped} in {prose_span(result.elapsed_s)}{_facts(counts, snapshot)}."
+    rest = f"{skipped} in {prose_span(result.elapsed_s)}{_facts(counts, snapshot)}."
     if counts.cancelled:
-        text += f" {number(counts.cancelled)} cancelled."
+        rest += f" {number(counts.cancelled)} cancelled."
     if counts.failed:
-        text += " " + paint(f"{number(counts.failed)} failed:", "bad", colour)
-    return text
+        rest += f" {number(counts.failed)} failed:"
+    return head, "ok" if done == counts.total else "bold", rest
 
 
 def _facts(counts: BatchCounts, snapshot: Snapshot | None) -> str:

@@ -1,0 +1,326 @@
+"""What a batch would do, without doing it: a table of the first files, then the totals.
+
+Streams: 100,000 files pass through; only the rows that are shown are held. The same iteration
+feeds the totals, so that what is shown and what is summed cannot differ.
+Never: opens a file, sends a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from gs_video_report.terminal.grid import Cell, Column, Layout
+from gs_video_report.terminal.styles import (
+    UNKNOWN,
+    clean,
+    clock,
+    money,
+    number,
+    paint,
+    plural,
+    prose_span,
+    short_number,
+    size,
+    span_range,
+)
+
+SHOWN = 20
+"""Rows shown unless every row is asked for."""
+SHOWN_REJECTED = 5
+"""Rejected files that are shown although they come later."""
+PROCESS, SKIP, REJECT = "process", "skip", "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One file of the plan."""
+
+    name: str
+    action: str = PROCESS
+    """`process`, `skip` or `reject`."""
+    reason: str = ""
+    """Why it is skipped or rejected."""
+    media_s: float | None = None
+    """None: length unknown."""
+    size_bytes: int | None = None
+    seconds: float | None = None
+    """Work in wall seconds with one task in flight."""
+    requests: int = 0
+    tokens: int = 0
+    usd: float | None = None
+    usd_max: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInfo:
+    """What is known about the run as a whole."""
+
+    engine: str
+    template: str
+    parallel: int
+    output_dir: str
+    run_command: str
+    """Copyable."""
+    free_bytes: int | None = None
+    """Free space where the output goes."""
+    output_bytes: Callable[[PlanTotals], int] | None = None
+    """Estimate of what the reports need."""
+    spread: tuple[float, float] = (0.5, 1.5)
+    """Low and high factor of the time estimate: narrower with measured history."""
+    basis: str = "from a built-in table, +/- 50 %"
+    """Where the time estimate comes from."""
+    cost_limit_usd: float | None = None
+    prices_of: str = ""
+    """Date of the price table."""
+    notes: tuple[str, ...] = ()
+    """Sentences to add."""
+
+
+@dataclass(slots=True)
+class PlanTotals:
+    """Sums over all rows."""
+
+    files: int = 0
+    process: int = 0
+    skip: int = 0
+    reject: int = 0
+    media_s: float = 0.0
+    """Of the files to process whose length is known."""
+    unknown_length: int = 0
+    size_bytes: int = 0
+    """Of the files to process."""
+    seconds: float = 0.0
+    longest_s: float = 0.0
+    requests: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    usd_max: float = 0.0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Files per reason of not processing; at most 50 reasons."""
+
+    def add(self, row: PlanRow) -> None:
+        """Count one row."""
+        self.files += 1
+        if row.action != PROCESS:
+            self._left_out(row)
+            return
+        self.process += 1
+        self.size_bytes += row.size_bytes or 0
+        self.requests += row.requests
+        self.tokens += row.tokens
+        self.usd += row.usd or 0.0
+        self.usd_max += max(row.usd_max, row.usd or 0.0)
+        if row.media_s is None:
+            self.unknown_length += 1
+        else:
+            self.media_s += row.media_s
+        self.seconds += row.seconds or 0.0
+        self.longest_s = max(self.longest_s, row.seconds or 0.0)
+
+    def _left_out(self, row: PlanRow) -> None:
+        if row.action == SKIP:
+            self.skip += 1
+        else:
+            self.reject += 1
+        reason = row.reason if row.reason in self.reasons or len(self.reasons) < 50 else "other"
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def wall_s(self, parallel: int) -> tuple[float, float]:
+        """Wall seconds with `parallel` workers: shared out perfectly, and with the worst tail.
+
+        Source: Graham, "Bounds on Multiprocessing Timing Anomalies", 1969.
+        """
+        workers = max(1, min(parallel, self.process or 1))
+        even = self.seconds / workers
+        return max(even, self.longest_s), even + self.longest_s * (1 - 1 / workers)
+
+
+@dataclass(slots=True)
+class DryRun:
+    """A plan being shown: iterate `lines()`, then read `totals`."""
+
+    rows: Iterable[PlanRow]
+    info: PlanInfo
+    show_all: bool = False
+    columns: int = 80
+    colour: bool = False
+    totals: PlanTotals = field(default_factory=PlanTotals)
+
+    def lines(self) -> Iterator[str]:
+        """All lines, without newlines; rows are taken one by one."""
+        yield (
+            "Dry run: nothing is written, no request is sent.       "
+            f"engine {clean(self.info.engine)}, template {clean(self.info.template)}"
+        )
+        yield from self._table()
+        yield ""
+        yield from total_lines(self.totals, self.info, self.colour)
+
+    def _table(self) -> Iterator[str]:
+        rows = enumerate(self.rows, start=1)
+        head = [self._take(n, row) for n, row in _first(rows, SHOWN)]
+        layout = Layout.fit(_COLUMNS, head, self.columns)
+        yield layout.header(self.colour)
+        for cells in head:
+            yield layout.line(cells, self.colour)
+        hidden = 0
+        rejected: list[list[Cell]] = []
+        for n, row in rows:
+            cells = self._take(n, row)
+            if self.show_all:
+                yield layout.line(cells, self.colour)
+                continue
+            hidden += 1
+            if row.action == REJECT and len(rejected) < SHOWN_REJECTED:
+                rejected.append(cells)
+        if hidden:
+            yield f"     ... {number(hidden)} more (--all shows every row)"
+        for cells in rejected:
+            yield layout.line(cells, self.colour)
+
+    def _take(self, n: int, row: PlanRow) -> list[Cell]:
+        self.totals.add(row)
+        return _cells(n, row, self.info)
+
+
+def _first(rows: Iterator[tuple[int, PlanRow]], count: int) -> Iterator[tuple[int, PlanRow]]:
+    from itertools import islice
+
+    return islice(rows, count)
+
+
+_COLUMNS = (
+    Column("#", right=True, least=3),
+    Column("File", flexible=True, least=16),
+    Column("Length", right=True, least=7),
+    Column("Size", right=True),
+    Column("Action", least=7),
+    Column("Time", right=True),
+    Column("Cost", right=True),
+)
+_ACTION_STYLES = {SKIP: "dim", REJECT: "bad"}
+
+
+def _cells(n: int, row: PlanRow, info: PlanInfo) -> list[Cell]:
+    action = f"{row.action}: {clean(row.reason)}" if row.reason else row.action
+    going = row.action == PROCESS
+    time = UNKNOWN
+    if going and row.seconds is not None:
+        low, high = info.spread
+        time = span_range(row.seconds * low, row.seconds * high)
+    return [
+        Cell(str(n), "dim"),
+        Cell(clean(row.name)),
+        Cell(clock(row.media_s)),
+        Cell(size(row.size_bytes)),
+        Cell(action, _ACTION_STYLES.get(row.action, "")),
+        Cell(time),
+        Cell(money(row.usd) if going and row.usd else UNKNOWN),
+    ]
+
+
+def dry_run(
+    rows: Iterable[PlanRow],
+    info: PlanInfo,
+    *,
+    show_all: bool = False,
+    columns: int = 80,
+    colour: bool = False,
+) -> DryRun:
+    """The plan as text: `for line in dry_run(rows, info).lines(): ...`."""
+    return DryRun(rows, info, show_all, columns, colour)
+
+
+def total_lines(totals: PlanTotals, info: PlanInfo, colour: bool = False) -> list[str]:
+    """What all files together need, and the command that does it."""
+    lines = [_count_line(totals)]
+    if totals.process:
+        lines.append(f"Media   {_media_text(totals)}")
+        lines.append(f"Time    {_time_text(totals, info)}")
+        lines.append(f"Cost    {_cost_text(totals, info)}")
+        lines.append(f"Output  {_output_text(totals, info)}")
+    lines += [f"Note    {clean(note)}" for note in (*_warnings(totals, info), *info.notes)]
+    if totals.process:
+        lines.append(f"Run it: {paint(clean(info.run_command), 'bold', colour)}")
+    return lines
+
+
+def _count_line(totals: PlanTotals) -> str:
+    parts = [f"{number(totals.process)} to process"]
+    if totals.skip:
+        parts.append(f"{number(totals.skip)} skipped")
+    if totals.reject:
+        parts.append(f"{number(totals.reject)} rejected")
+    return f"{plural(totals.files, 'file')}: {', '.join(parts)}"
+
+
+def _media_text(totals: PlanTotals) -> str:
+    parts = [prose_span(totals.media_s)] if totals.media_s else []
+    if totals.unknown_length:
+        parts.append(f"{plural(totals.unknown_length, 'file')} of unknown length")
+    if totals.size_bytes:
+        parts.append(size(totals.size_bytes))
+    return ", ".join(parts) or UNKNOWN
+
+
+def _time_text(totals: PlanTotals, info: PlanInfo) -> str:
+    low, high = totals.wall_s(info.parallel)
+    if high <= 0:
+        return "unknown"
+    text = span_range(low * info.spread[0], high * info.spread[1])
+    return f"{text} with {plural(info.parallel, 'worker')} ({clean(info.basis)})"
+
+
+def _cost_text(totals: PlanTotals, info: PlanInfo) -> str:
+    if not totals.requests and not totals.usd_max:
+        return "nothing: no request leaves this machine"
+    text = f"about {money(totals.usd)}, at most {money(totals.usd_max)}"
+    facts = [plural(totals.requests, "request"), f"{short_number(totals.tokens)} tokens"]
+    tail = f"; prices of {info.prices_of}" if info.prices_of else ""
+    text += f" ({', '.join(facts)}{tail})."
+    if info.cost_limit_usd is not None:
+        text += f" Limit: {money(info.cost_limit_usd)} (--max-cost)"
+    return text
+
+
+def _output_text(totals: PlanTotals, info: PlanInfo) -> str:
+    needed = f"about {size(info.output_bytes(totals))} in " if info.output_bytes else ""
+    free = f" ({size(info.free_bytes)} free)" if info.free_bytes is not None else ""
+    return f"{needed}{clean(info.output_dir)}{free}"
+
+
+def _warnings(totals: PlanTotals, info: PlanInfo) -> list[str]:
+    notes = []
+    needed = info.output_bytes(totals) if info.output_bytes else 0
+    if info.free_bytes is not None and needed > info.free_bytes:
+        notes.append("the disk is too small for the reports; choose another --output")
+    if info.cost_limit_usd is not None and totals.usd > info.cost_limit_usd:
+        notes.append("the batch will pause at the cost limit before it is done")
+    return notes
+
+
+def dry_run_json(rows: Iterable[PlanRow], info: PlanInfo) -> Iterator[dict[str, Any]]:
+    """The twin as JSON-able objects: one `plan_row` per file, then one `plan` with the totals."""
+    totals = PlanTotals()
+    for n, row in enumerate(rows, start=1):
+        totals.add(row)
+        yield {"v": 1, "type": "plan_row", "n": n, **asdict(row)}
+    low, high = totals.wall_s(info.parallel)
+    yield {
+        "v": 1,
+        "type": "plan",
+        "engine": info.engine,
+        "template": info.template,
+        "parallel": info.parallel,
+        "output": info.output_dir,
+        **asdict(totals),
+        "wall_s": [round(low * info.spread[0]), round(high * info.spread[1])],
+        "output_bytes": info.output_bytes(totals) if info.output_bytes else None,
+        "free_bytes": info.free_bytes,
+        "cost_limit_usd": info.cost_limit_usd,
+        "notes": [*_warnings(totals, info), *info.notes],
+        "run": info.run_command,
+        "exit_code": 0 if totals.files else 5,
+    }

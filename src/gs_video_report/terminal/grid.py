@@ -1,0 +1,82 @@
+"""Rows in columns, as plain text of a given width. Pure.
+
+At most one column gives way when room is short: it is cut in the middle, so that names keep
+their extension. Widths are terminal cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gs_video_report.terminal.styles import cut_middle, pad, paint, width
+
+GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column."""
+
+    title: str
+    right: bool = False
+    """Numbers stand on the right."""
+    flexible: bool = False
+    """Gives way when room is short."""
+    least: int = 0
+    """Cells it has at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text with a style of `styles.paint`."""
+
+    text: str
+    style: str = ""
+
+
+Row = Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Columns with their cells; made once, so that rows can be streamed."""
+
+    columns: tuple[Column, ...]
+    cells: tuple[int, ...]
+
+    @classmethod
+    def fit(cls, columns: Sequence[Column], rows: Sequence[Row], total: int) -> Layout:
+        """Widths for `rows` within `total` cells; the flexible column takes what is left."""
+        cells = [
+            max([column.least, width(column.title), *(width(row[i].text) for row in rows)])
+            for i, column in enumerate(columns)
+        ]
+        over = sum(cells) + len(GAP) * (len(cells) - 1) - total
+        for i, column in enumerate(columns):
+            if column.flexible and over > 0:
+                cells[i] = max(column.least or 12, cells[i] - over)
+        return cls(tuple(columns), tuple(cells))
+
+    def header(self, colour: bool = False) -> str:
+        """The titles."""
+        return self.line([Cell(column.title, "dim") for column in self.columns], colour)
+
+    def line(self, row: Row, colour: bool = False) -> str:
+        """One row, without blanks at the end."""
+        parts = []
+        for column, cells, cell in zip(self.columns, self.cells, row, strict=True):
+            text = cut_middle(cell.text, cells) if column.flexible else cell.text
+            filled = pad(text, cells, right=column.right)
+            parts.append(filled.replace(text, paint(text, cell.style, colour)) if text else filled)
+        return GAP.join(parts).rstrip()
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[Row], total: int, *, colour: bool = False
+) -> Iterator[str]:
+    """Header and rows as lines."""
+    layout = Layout.fit(columns, rows, total)
+    yield layout.header(colour)
+    for row in rows:
+        yield layout.line(row, colour)

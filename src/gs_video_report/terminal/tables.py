@@ -1,0 +1,526 @@
+"""Tables and cards about batches, tasks and checkpoints, each with its JSON twin.
+
+Pure: rows of the database in, lines of text (without newlines) or JSON-able data out. Times of
+day are shown in the zone of `now`; JSON keeps UTC as stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from gs_video_report.batch.data_models import (
+    BatchCounts,
+    BatchRow,
+    BatchStatus,
+    TaskError,
+    TaskStatus,
+    VideoTask,
+)
+from gs_video_report.batch.snapshot import display_name
+from gs_video_report.terminal.grid import Cell, Column, table
+from gs_video_report.terminal.styles import (
+    UNKNOWN,
+    clean,
+    clock,
+    cut_end,
+    money,
+    number,
+    percent,
+    prose_span,
+    size,
+    span,
+)
+from gs_video_report.terminal.summary import (
+    FailureGroup,
+    failure_lines,
+    resume_command,
+    retry_command,
+    with_ref,
+)
+
+MIN_REF = 4
+_DAY_S = 86400
+_STATE_STYLES = {
+    "completed": "ok",
+    "skipped": "ok",
+    "running": "accent",
+    "paused": "warn",
+    "interrupted": "warn",
+    "retrying": "warn",
+    "failed": "bad",
+    "cancelled": "dim",
+}
+
+
+class BatchStateLike(Protocol):
+    """A batch, its counts, and its state in one word."""
+
+    @property
+    def row(self) -> BatchRow:
+        """The batch."""
+        ...
+
+    @property
+    def counts(self) -> BatchCounts:
+        """Its tasks."""
+        ...
+
+    @property
+    def word(self) -> str:
+        """`running`, `interrupted`, `paused` ..."""
+        ...
+
+
+# --- gsvr batch list -------------------------------------------------------------------------
+
+
+def batch_list(
+    states: Sequence[BatchStateLike], *, now: datetime, columns: int = 80, colour: bool = False
+) -> list[str]:
+    """`gsvr batch list`: one line per batch, in the given order.
+
+    Args:
+        states: an empty list gives the way to start one.
+        now: aware; its zone is the one times are shown in.
+        columns: cells to stay within; the input column gives way.
+        colour: write ANSI colours.
+    """
+    if not states:
+        return ["No batches yet. Start one:  gsvr batch process -d FOLDER"]
+    refs = short_refs([state.row.batch_id for state in states])
+    rows = [_batch_cells(state, refs[state.row.batch_id], now) for state in states]
+    titles = [
+        Column("REF"),
+        Column("STARTED"),
+        Column("STATE"),
+        Column("DONE", right=True),
+        Column("FAILED", right=True),
+        Column("MEDIA", right=True),
+        Column("COST", right=True),
+        Column("INPUT", flexible=True),
+    ]
+    lines = list(table(titles, rows, columns, colour=colour))
+    return [*lines, *_paused_notes(states, refs, now)]
+
+
+def _batch_cells(state: BatchStateLike, ref: str, now: datetime) -> list[Cell]:
+    row, counts = state.row, state.counts
+    done = counts.completed + counts.skipped
+    return [
+        Cell(ref, "bold"),
+        Cell(when(row.started_at or row.created_at, now)),
+        Cell(state.word, _STATE_STYLES.get(state.word, "")),
+        Cell(f"{done}/{counts.total}"),
+        Cell(number(counts.failed) if counts.failed else UNKNOWN, "bad" if counts.failed else ""),
+        Cell(span(counts.media_s_total) if counts.media_s_total else UNKNOWN),
+        Cell(money(counts.usd) if counts.usd else UNKNOWN),
+        Cell(clean(_input_of(row))),
+    ]
+
+
+def _paused_notes(
+    states: Sequence[BatchStateLike], refs: Mapping[str, str], now: datetime
+) -> list[str]:
+    notes = []
+    for state in states:
+        if state.word in ("paused", "interrupted"):
+            ref = refs[state.row.batch_id]
+            why = clean(state.row.status_reason)
+            until = f", can go on {when(state.row.resume_at, now)}" if state.row.resume_at else ""
+            notes.append(f"{ref} {state.word}{': ' + why if why else ''}{until}")
+            notes.append(f"     {resume_command(ref)}")
+    return ["", *notes] if notes else []
+
+
+def batch_list_json(states: Iterable[BatchStateLike]) -> dict[str, Any]:
+    """The same as JSON-able data."""
+    return {"v": 1, "type": "batches", "batches": [_batch_fields(state) for state in states]}
+
+
+def _batch_fields(state: BatchStateLike) -> dict[str, Any]:
+    row = state.row
+    return {
+        "batch": row.batch_id,
+        "name": row.name,
+        "state": state.word,
+        "reason": row.status_reason,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "resume_at": row.resume_at,
+        "engine": row.options.engine,
+        "template": row.options.template,
+        "input": _input_of(row),
+        "output": row.options.output_dir,
+        **_count_fields(state.counts),
+    }
+
+
+def _count_fields(counts: BatchCounts) -> dict[str, Any]:
+    values: dict[str, Any] = {"total": counts.total}
+    values |= {str(status): getattr(counts, status) for status in TaskStatus}
+    values["media_s"] = {
+        "done": round(counts.media_s_done, 1),
+        "total": round(counts.media_s_total, 1),
+    }
+    return values | {"usd": round(counts.usd, 6)}
+
+
+def short_refs(ids: Iterable[str]) -> dict[str, str]:
+    """Each id with its shortest prefix of at least 4 characters that is unique among them."""
+    ordered = sorted(set(ids))
+    refs = {}
+    for index, batch_id in enumerate(ordered):
+        near = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
+        need = max([_common(batch_id, other) + 1 for other in near], default=MIN_REF)
+        refs[batch_id] = batch_id[: max(MIN_REF, need)]
+    return refs
+
+
+def _common(a: str, b: str) -> int:
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+
+
+def _input_of(row: BatchRow) -> str:
+    return str(row.input_spec.get("path") or row.name)
+
+
+# --- gsvr batch status -----------------------------------------------------------------------
+
+
+def batch_status(
+    state: BatchStateLike,
+    failures: Sequence[FailureGroup] = (),
+    *,
+    running: Iterable[VideoTask] = (),
+    now: datetime,
+    columns: int = 80,
+    colour: bool = False,
+) -> list[str]:
+    """`gsvr batch status REF`: a card, failures by cause, the next command.
+
+    Args:
+        state: the batch.
+        failures: from `group_failures`.
+        running: tasks that are being worked on now; the first eight are shown.
+        now: aware; its zone is the one times are shown in.
+        columns: cells that failure lines stay within.
+        colour: write ANSI colours.
+    """
+    row, counts = state.row, state.counts
+    ref = row.batch_id
+    lines = [f"Batch {ref} {clean(row.name)}   {state.word}{_reason(row)}"]
+    lines += [f"  {label:<9} {text}" for label, text in _card(state, now) if text]
+    tasks = list(running)
+    lines += [_running_line(task, now) for task in tasks[:8]]
+    if len(tasks) > 8:
+        lines.append(f"    + {len(tasks) - 8} more")
+    if failures:
+        lines.append("Failed, by cause:")
+        lines += failure_lines(failures, ref, columns=columns, colour=colour)
+    if counts.total:
+        lines.append(f"Next:  {next_command(state)}")
+    return lines
+
+
+def _reason(row: BatchRow) -> str:
+    if row.status is BatchStatus.PAUSED and row.status_reason:
+        return f" ({clean(row.status_reason)})"
+    return ""
+
+
+def _card(state: BatchStateLike, now: datetime) -> list[tuple[str, str]]:
+    row, counts, options = state.row, state.counts, state.row.options
+    return [
+        ("input", clean(_input_of(row))),
+        ("engine", f"{clean(options.engine)}, template {clean(options.template)}"),
+        ("videos", counts_text(counts)),
+        ("media", _media_text(counts)),
+        ("cost", money(counts.usd) if counts.usd else ""),
+        ("output", clean(options.output_dir)),
+        ("started", _started_text(row, now)),
+        ("goes on", when(row.resume_at, now) if row.resume_at else ""),
+    ]
+
+
+def counts_text(counts: BatchCounts) -> str:
+    """`31/48 done, 2 failed, 4 running, 11 pending`; states without tasks are left out."""
+    done = counts.completed + counts.skipped
+    parts = [f"{number(done)}/{number(counts.total)} done"]
+    for state in ("failed", "running", "retrying", "pending", "cancelled"):
+        count = getattr(counts, state)
+        if count:
+            parts.append(f"{number(count)} {state}")
+    if counts.skipped:
+        parts[0] += f" ({number(counts.skipped)} skipped)"
+    return ", ".join(parts)
+
+
+def _media_text(counts: BatchCounts) -> str:
+    if counts.media_s_total <= 0:
+        return ""
+    share = percent(counts.media_s_done / counts.media_s_total)
+    return f"{span(counts.media_s_done)} of {span(counts.media_s_total)} known ({share})"
+
+
+def _started_text(row: BatchRow, now: datetime) -> str:
+    start = parse_time(row.started_at)
+    if start is None:
+        return ""
+    end = parse_time(row.finished_at)
+    if end is not None:
+        return f"{when(row.started_at, now)}, took {prose_span((end - start).total_seconds())}"
+    return f"{when(row.started_at, now)}, {prose_span((now - start).total_seconds())} ago"
+
+
+def _running_line(task: VideoTask, now: datetime) -> str:
+    start = parse_time(task.started_at)
+    took = clock((now - start).total_seconds()) if start is not None else UNKNOWN
+    return f"    {task.seq:>4} {clean(display_name(task))}   {task.stage or ''}  {took}".rstrip()
+
+
+def next_command(state: BatchStateLike) -> str:
+    """The command that fits the state best."""
+    ref, counts = state.row.batch_id, state.counts
+    if state.word == "running":
+        return f"gsvr batch status {ref} --watch"
+    if state.word in ("paused", "interrupted", "initializing"):
+        return resume_command(ref)
+    if counts.failed:
+        return retry_command(ref)
+    if counts.open:
+        return resume_command(ref)
+    return f"gsvr batch verify {ref}"
+
+
+def batch_status_json(
+    state: BatchStateLike,
+    failures: Sequence[FailureGroup] = (),
+    *,
+    running: Iterable[VideoTask] = (),
+) -> dict[str, Any]:
+    """The same as JSON-able data."""
+    ref = state.row.batch_id
+    groups = [{**group.to_dict(), "hint": with_ref(group.hint, ref)} for group in failures]
+    return {
+        "v": 1,
+        "type": "batch",
+        **_batch_fields(state),
+        "failures": groups,
+        "tasks_running": [
+            {"task": t.ref, "name": display_name(t), "stage": t.stage, "started_at": t.started_at}
+            for t in running
+        ],
+        "next": next_command(state),
+    }
+
+
+# --- gsvr batch show -------------------------------------------------------------------------
+
+
+def task_show(
+    task: VideoTask,
+    attempts: Sequence[Mapping[str, Any]] = (),
+    events: Sequence[Mapping[str, Any]] = (),
+    *,
+    now: datetime,
+    tries: int = 0,
+    usd: float = 0.0,
+) -> list[str]:
+    """`gsvr batch show REF:N`: one task with stages, attempts, outputs, error and events.
+
+    Args:
+        task: the row.
+        attempts: rows of `attempts` (attempt, started_at, seconds, outcome, error), first first.
+        events: rows of `events` (at, kind, data), oldest first.
+        now: aware; its zone is the one times are shown in.
+        tries: tries allowed in all; 0 leaves it out.
+        usd: what the task spent.
+    """
+    seconds = sum(float(row.get("seconds") or 0.0) for row in attempts)
+    spent = [clock(seconds) if attempts else "", money(usd) if usd else ""]
+    spent_text = ", ".join(part for part in spent if part)
+    head = f"{task.ref} {clean(display_name(task))}   {task.status}"
+    if task.attempt:
+        head += f"   attempt {task.attempt}" + (f" of {tries}" if tries else "")
+    lines = [head + (f"   {spent_text} spent" if spent_text else "")]
+    lines += _task_facts(task, now)
+    lines += _error_lines(task.error, task.batch_id)
+    if task.result is not None and task.result.outputs:
+        lines.append("  outputs")
+        lines += [
+            f"    {output.kind:<9} {clean(output.path)}  {size(output.size_bytes)}"
+            for output in task.result.outputs
+            if output.kind != "asset"
+        ]
+    if attempts:
+        lines.append("  attempts")
+        lines += [_attempt_line(row, now) for row in attempts]
+    if events:
+        lines.append("  events")
+        lines += [_event_line(row, now) for row in events]
+    return lines
+
+
+def _task_facts(task: VideoTask, now: datetime) -> list[str]:
+    facts = [
+        ("source", clean(task.video.source)),
+        ("length", clock(task.media_s) if task.media_s is not None else ""),
+        ("template", clean(task.template)),
+        ("stages", _stages_text(task)),
+        ("language", task.result.language if task.result else ""),
+        ("next try", when(task.next_attempt_at, now) if task.next_attempt_at else ""),
+    ]
+    lines = [f"  {label:<9} {text}" for label, text in facts if text]
+    warnings = task.result.warnings if task.result else ()
+    return lines + [f"  {'note':<9} {clean(text)}" for text in warnings]
+
+
+def _stages_text(task: VideoTask) -> str:
+    if task.result is None or not task.result.stage_s:
+        return task.stage or ""
+    return ", ".join(f"{name} {seconds:.1f}s" for name, seconds in task.result.stage_s.items())
+
+
+def _error_lines(error: TaskError | None, ref: str) -> list[str]:
+    if error is None:
+        return []
+    stage = f" (stage {error.stage})" if error.stage else ""
+    lines = [f"  {'error':<9} {clean(error.message)}{stage}  {error.code}"]
+    hint = with_ref(error.hint, ref)
+    return lines + [f"  {'next':<9} {clean(part)}" for part in hint.splitlines() if part]
+
+
+def _attempt_line(row: Mapping[str, Any], now: datetime) -> str:
+    took = clock(row["seconds"]) if row.get("seconds") is not None else UNKNOWN
+    text = f"    {row.get('attempt', ''):>3}  {when(row.get('started_at'), now):<14} {took:>8}"
+    text += f"  {row.get('outcome') or 'running'}"
+    error = row.get("error")
+    if isinstance(error, Mapping) and error.get("message"):
+        text += f": {clean(str(error['message']))}"
+    return text
+
+
+def _event_line(row: Mapping[str, Any], now: datetime) -> str:
+    data = row.get("data") or {}
+    facts = " ".join(f"{key}={cut_end(clean(str(value)), 60)}" for key, value in data.items())
+    return (
+        f"    {when(row.get('at'), now, seconds=True):<16} {row.get('kind', '')} {facts}".rstrip()
+    )
+
+
+def task_show_json(
+    task: VideoTask,
+    attempts: Sequence[Mapping[str, Any]] = (),
+    events: Sequence[Mapping[str, Any]] = (),
+    *,
+    usd: float = 0.0,
+) -> dict[str, Any]:
+    """The same as JSON-able data."""
+    import json
+    from dataclasses import asdict
+
+    value = {
+        "v": 1,
+        "type": "task",
+        "task": task.ref,
+        "name": display_name(task),
+        "usd": usd,
+        "row": asdict(task),
+        "attempts": [dict(row) for row in attempts],
+        "events": [dict(row) for row in events],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return plain
+
+
+# --- gsvr batch checkpoints ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointLine:
+    """One checkpoint, as listed."""
+
+    checkpoint_id: str
+    batch_id: str
+    created_at: str
+    reason: str
+    tasks: int
+    size_bytes: int
+    problem: str = ""
+    """Why it cannot be used; empty if it is sound."""
+
+
+def checkpoint_list(
+    checkpoints: Sequence[CheckpointLine],
+    *,
+    now: datetime,
+    columns: int = 80,
+    colour: bool = False,
+) -> list[str]:
+    """`gsvr batch checkpoints`: one line each, in the given order."""
+    if not checkpoints:
+        return ["No checkpoints yet. A running batch writes them by itself."]
+    rows = [
+        [
+            Cell(clean(line.checkpoint_id), "bold"),
+            Cell(line.batch_id),
+            Cell(when(line.created_at, now)),
+            Cell(number(line.tasks), ""),
+            Cell(size(line.size_bytes)),
+            Cell(
+                clean(f"unreadable: {line.problem}" if line.problem else line.reason),
+                "bad" if line.problem else "",
+            ),
+        ]
+        for line in checkpoints
+    ]
+    titles = [
+        Column("CHECKPOINT"),
+        Column("BATCH"),
+        Column("TAKEN"),
+        Column("TASKS", right=True),
+        Column("SIZE", right=True),
+        Column("WHY", flexible=True),
+    ]
+    return list(table(titles, rows, columns, colour=colour))
+
+
+def checkpoint_list_json(checkpoints: Iterable[CheckpointLine]) -> dict[str, Any]:
+    """The same as JSON-able data."""
+    from dataclasses import asdict
+
+    return {"v": 1, "type": "checkpoints", "checkpoints": [asdict(line) for line in checkpoints]}
+
+
+# --- times -----------------------------------------------------------------------------------
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """ISO-8601 with a zone; None for None, empty or unreadable text."""
+    if not text:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return value if value.tzinfo is not None else None
+
+
+def when(text: str | None, now: datetime, *, seconds: bool = False) -> str:
+    """`today 14:02`, `Fri 09:30` within six days, else `2026-11-03 09:30`; `-` when unknown."""
+    value = parse_time(text)
+    if value is None:
+        return clean(text) if text else UNKNOWN
+    local = value.astimezone(now.tzinfo)
+    time = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
+    days = (local.date() - now.date()).days
+    named = {0: "today", -1: "yesterday", 1: "tomorrow"}.get(days)
+    if named is not None:
+        return f"{named} {time}"
+    return f"{local:%a} {time}" if abs(days) < 6 else f"{local:%Y-%m-%d} {time}"
