@@ -11,16 +11,13 @@ Raises: as `open_media()`; NoMediaError without a usable track; DiskFullError, O
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gs_video_report.errors import NoMediaError, from_os_error
+from gs_video_report.errors import NoMediaError
+from gs_video_report.files import atomic_file, sha256_file
 from gs_video_report.media.boxes import is_cut_short
 from gs_video_report.media.container import (
     display_name,
@@ -42,7 +39,6 @@ _MARGIN_PART = 0.05
 """Silence may reach this far beyond the declared end: the larger of seconds and part."""
 _MAX_GAPS = 1_000
 _REPORT_S = 0.5
-_BLOCK_BYTES = 1 << 20
 _AV_TIME_BASE = 1_000_000
 
 
@@ -90,13 +86,9 @@ def extract_audio(path: str, out_path: str, track: int | None = None) -> AudioTr
         declared_s = _declared_s(container, stream)
         decoder = _Decoder(container, stream, declared_s)
         keep_only(container, (stream,))
-        try:
-            with _replacing(out_path) as file:
-                decoder.run(file)
-                digest = _hash(file)
-        except OSError as error:
-            raise from_os_error(error, display_name(out_path), writing=True) from error
-    return decoder.result(path, tracks, digest)
+        with atomic_file(Path(out_path)) as file:
+            decoder.run(file)
+    return decoder.result(path, tracks, sha256_file(Path(out_path)))
 
 
 class _Decoder:
@@ -239,28 +231,3 @@ def _declared_s(container: Any, stream: Any) -> float:
 def _knows_own_end(container: Any, stream: Any) -> bool:
     """False where only the whole recording has a length: its sound may end before its picture."""
     return stream.duration is not None or "matroska" not in container.format.name
-
-
-@contextlib.contextmanager
-def _replacing(out_path: str) -> Iterator[BinaryIO]:
-    """A temporary file beside `out_path` that takes its place at the end, or disappears."""
-    target = Path(out_path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:80]}.", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w+b", buffering=_BLOCK_BYTES) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _hash(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while block := file.read(_BLOCK_BYTES):
-        digest.update(block)
-    return digest.hexdigest()

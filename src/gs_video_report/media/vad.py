@@ -1,0 +1,244 @@
+"""Plan which stretches of a recording are transcribed, and where to cut them.
+
+Truth: one speech probability per 32 ms from the Silero model that ships with faster-whisper, run
+over the whole file with its state carried on, so that memory is flat and there are no borders at
+which something could be lost. Everything after the model is a pure function of the probabilities.
+Never: cuts inside speech, unless one stretch is longer than `VadParams.max_chunk_s`.
+Sources: the hysteresis is that of Silero VAD (snakers4/silero-vad, MIT) as adapted by
+faster-whisper 1.2.1; merging only across short pauses keeps Whisper from dropping sentences when
+several speakers share one window.
+Raises: DependencyMissing without the local extra; FileMissingError, FileUnreadableError.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gs_video_report.errors import DependencyMissing, from_os_error
+from gs_video_report.media.audio import SAMPLE_BYTES, SAMPLE_RATE
+from gs_video_report.media.container import display_name
+from gs_video_report.progress import report
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WINDOW = 512
+"""Samples per probability (32 ms), fixed by the model."""
+
+_CONTEXT = 64  # samples of the window before, which the model wants in front of each window
+_BLOCK_WINDOWS = 1_024  # about 33 s per call of the model
+_SHORT_PAUSE_SAMPLES = SAMPLE_RATE * 98 // 1000  # a pause where an over-long stretch may be cut
+_HYSTERESIS = 0.15
+_REPORT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class VadParams:
+    """Settings of the plan; part of the key under which a plan is stored."""
+
+    threshold: float = 0.3
+    """Probability from which a window counts as speech."""
+    min_silence_ms: int = 160
+    pad_ms: int = 400
+    """Kept on both sides of speech, less where two stretches are closer than twice this."""
+    max_chunk_s: float = 25.0
+    """No chunk is longer. Whisper hears 30 s at once."""
+    merge_gap_s: float = 0.3
+    """Stretches closer than this (after padding) share a chunk."""
+    min_chunk_s: float = 3.0
+    """A chunk shorter than this takes in its neighbour across a longer gap ..."""
+    max_merge_gap_s: float = 2.0
+    """... but never across one longer than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch to transcribe: samples [start, end) of the 16 kHz PCM file."""
+
+    index: int
+    start: int
+    end: int
+
+
+def plan_chunks(pcm_path: str, params: VadParams | None = None) -> tuple[Chunk, ...]:
+    """Find speech in a raw s16le 16 kHz mono file and cut it into chunks.
+
+    Returns:
+        Disjoint chunks in order; empty when nothing is said. The same file gives the same plan.
+
+    Progress: seconds of recording.
+    """
+    params = params or VadParams()
+    total = pcm_samples(pcm_path)
+    if total == 0:
+        return ()
+    spans = speech_spans(speech_probabilities(pcm_path), total, params)
+    merged = merge_spans(spans, params)
+    return tuple(Chunk(index, start, end) for index, (start, end) in enumerate(merged))
+
+
+def pcm_samples(pcm_path: str) -> int:
+    """Length of a PCM file in samples. Raises: FileMissingError, FileUnreadableError."""
+    try:
+        return Path(pcm_path).stat().st_size // SAMPLE_BYTES
+    except OSError as error:
+        raise from_os_error(error, display_name(pcm_path)) from error
+
+
+# --- the pure part --------------------------------------------------------------------------
+
+
+def speech_spans(
+    probabilities: Iterable[float], total: int, params: VadParams
+) -> list[tuple[int, int]]:
+    """Padded stretches of speech as [start, end) samples, disjoint and in order.
+
+    Args:
+        probabilities: one per `WINDOW` samples, in order.
+        total: length of the recording in samples; nothing reaches beyond it.
+    """
+    raw = [(start, min(end, total)) for start, end in _triggered(probabilities, total, params)]
+    raw = [(start, end) for start, end in raw if end > start]
+    return _padded(raw, total, SAMPLE_RATE * params.pad_ms // 1000)
+
+
+def merge_spans(spans: Sequence[tuple[int, int]], params: VadParams) -> list[tuple[int, int]]:
+    """Join neighbours into chunks of at most `max_chunk_s`; longer spans stay as they are.
+
+    Two neighbours share a chunk when the pause between them is short, or when the chunk so far
+    is too short to be understood alone.
+    """
+    longest = round(params.max_chunk_s * SAMPLE_RATE)
+    chunks: list[tuple[int, int]] = []
+    for start, end in spans:
+        if chunks and _belongs(chunks[-1], start, params) and end - chunks[-1][0] <= longest:
+            chunks[-1] = (chunks[-1][0], end)
+        else:
+            chunks.append((start, end))
+    return chunks
+
+
+def _belongs(chunk: tuple[int, int], start: int, params: VadParams) -> bool:
+    gap_s = (start - chunk[1]) / SAMPLE_RATE
+    short = (chunk[1] - chunk[0]) / SAMPLE_RATE < params.min_chunk_s
+    return gap_s < params.merge_gap_s or (short and gap_s < params.max_merge_gap_s)
+
+
+def _triggered(
+    probabilities: Iterable[float], total: int, params: VadParams
+) -> Iterator[tuple[int, int]]:
+    """Silero's state machine: on at `threshold`, off after enough windows well below it."""
+    off_below = max(params.threshold - _HYSTERESIS, 0.01)
+    min_silence = SAMPLE_RATE * params.min_silence_ms / 1000
+    pad = SAMPLE_RATE * params.pad_ms / 1000
+    longest = SAMPLE_RATE * params.max_chunk_s - WINDOW - 2 * pad
+    start: int | None = None
+    silence = 0  # where the present pause began; 0 means there is none
+    cut = resume = 0  # the last pause in which an over-long stretch may be cut, and its end
+    for index, probability in enumerate(probabilities):
+        at = index * WINDOW
+        if probability >= params.threshold:
+            if silence:
+                silence = 0
+                if resume < cut:
+                    resume = at
+            if start is None:
+                start = at
+                continue
+        if start is None:
+            continue
+        if at - start > longest:
+            if cut:
+                yield start, cut
+                start = None if resume < cut else resume
+            else:
+                yield start, at
+                start = None
+            cut = resume = silence = 0
+            if start is None:
+                continue
+        if probability < off_below:
+            silence = silence or at
+            if at - silence > _SHORT_PAUSE_SAMPLES:
+                cut = silence
+            if at - silence >= min_silence:
+                yield start, silence
+                start, silence, cut, resume = None, 0, 0, 0
+    if start is not None and start < total:
+        yield start, total
+
+
+def _padded(spans: list[tuple[int, int]], total: int, pad: int) -> list[tuple[int, int]]:
+    padded: list[tuple[int, int]] = []
+    for index, (start, end) in enumerate(spans):
+        before = start - spans[index - 1][1] if index else 2 * start
+        after = spans[index + 1][0] - end if index + 1 < len(spans) else 2 * (total - end)
+        padded.append((start - min(pad, before - before // 2), end + min(pad, after // 2)))
+    return [(max(0, start), min(total, end)) for start, end in padded]
+
+
+# --- the model ------------------------------------------------------------------------------
+
+
+def speech_probabilities(pcm_path: str) -> list[float]:
+    """One speech probability (0..1) per `WINDOW` samples of the file; the last window is padded."""
+    total_s = pcm_samples(pcm_path) / SAMPLE_RATE
+    model = _SileroStream()
+    found: list[float] = []
+    told = time.monotonic()
+    for block in _blocks(pcm_path):
+        found.extend(model.run(block))
+        if time.monotonic() - told > _REPORT_S:
+            told = time.monotonic()
+            report(len(found) * WINDOW / SAMPLE_RATE, total_s)
+    return found
+
+
+def _blocks(pcm_path: str) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
+    import numpy as np
+
+    size = _BLOCK_WINDOWS * WINDOW
+    with Path(pcm_path).open("rb") as file:
+        while data := file.read(size * SAMPLE_BYTES):
+            usable = len(data) - len(data) % SAMPLE_BYTES
+            samples = np.frombuffer(data[:usable], dtype="<i2").astype(np.float32) / 32768.0
+            yield np.pad(samples, (0, -len(samples) % WINDOW))
+
+
+class _SileroStream:
+    """The model with its memory: blocks of any length give what one long run would give."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._session = _vad_session()
+        self._h = np.zeros((1, 1, 128), dtype=np.float32)
+        self._c = np.zeros((1, 1, 128), dtype=np.float32)
+        self._tail = np.zeros((1, _CONTEXT), dtype=np.float32)
+
+    def run(self, block: np.ndarray[Any, np.dtype[np.float32]]) -> list[float]:
+        import numpy as np
+
+        windows = block.reshape(-1, WINDOW)
+        before = np.concatenate([self._tail, windows[:-1, -_CONTEXT:]])
+        inputs = {"input": np.concatenate([before, windows], 1), "h": self._h, "c": self._c}
+        output, self._h, self._c = self._session.run(None, inputs)
+        self._tail = windows[-1:, -_CONTEXT:]
+        return [float(value) for value in np.asarray(output).reshape(-1)]
+
+
+@lru_cache(maxsize=1)
+def _vad_session() -> Any:
+    try:
+        from faster_whisper.vad import get_vad_model
+    except ImportError as error:
+        raise DependencyMissing(
+            "speech detection needs faster-whisper, which is not installed",
+            hint="pip install 'gs-video-report[local]'",
+        ) from error
+    return get_vad_model().session
