@@ -94,10 +94,18 @@ class BatchStore:
         Raises:
             NotFoundError: no such batch (full id).
         """
+        return counts_from_row(await self.batch_columns(batch_id))
+
+    async def batch_columns(self, batch_id: str) -> dict[str, Any]:
+        """The row of the batch (full id) as it is in the file, counters included.
+
+        Raises:
+            NotFoundError: no such batch.
+        """
         rows = await self.db.read(query("batch"), (batch_id,))
         if not rows:
             raise _no_batch(batch_id)
-        return counts_from_row(rows[0])
+        return dict(rows[0])
 
     async def set_batch_status(
         self,

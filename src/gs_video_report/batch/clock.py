@@ -72,6 +72,11 @@ def iso(wall_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
+def utc_now() -> str:
+    """Now by the wall clock of this machine, as `iso` writes it."""
+    return iso(time.time_ns() // 1_000_000)
+
+
 def parse_iso(text: str) -> int:
     """Milliseconds since 1970 of an ISO-8601 time. Raises: ValueError, also without a zone."""
     moment = datetime.fromisoformat(text)

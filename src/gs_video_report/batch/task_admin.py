@@ -22,6 +22,7 @@ from gs_video_report.batch.data_models import (
     TASK_ENDED,
     BatchRow,
     TaskStatus,
+    Usage,
     VideoTask,
 )
 from gs_video_report.batch.persistence import Database
@@ -237,6 +238,8 @@ class TaskAdmin(TaskReads):
         batch: BatchRow,
         tasks: Iterable[Mapping[str, Any]],
         usage: Iterable[Mapping[str, Any]],
+        *,
+        spent: Usage,
         reason: str,
     ) -> BatchRow:
         """Insert a whole batch from a checkpoint, in one transaction, streaming.
@@ -245,6 +248,7 @@ class TaskAdmin(TaskReads):
             tasks: rows of `tasks` without task_id and lease, nothing `running` among them. They
                 are drawn in another thread.
             usage: rows of the ledger; those that are there already are left out.
+            spent: sums over the results of the batch.
             reason: kept with the event.
 
         Raises:
@@ -258,6 +262,8 @@ class TaskAdmin(TaskReads):
                 connection.execute(_insert_of(tuple(row)), dict(row))
             for row in usage:
                 connection.execute(query("restore_usage"), {**row, "task_id": None})
+            sums = (spent.requests, spent.tokens_in, spent.tokens_out, spent.usd, batch.batch_id)
+            connection.execute(query("add_batch_usage"), sums)
             data = json_text({"reason": reason})
             add_events(connection, [(self._now(), batch.batch_id, None, "batch.restored", data)])
 

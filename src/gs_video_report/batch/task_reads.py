@@ -55,23 +55,29 @@ class TaskReads(BatchStore):
         Args:
             statuses: only these states; None means all, an empty collection gives nothing.
         """
-        async for row in self.iter_rows(batch_id, statuses, page):
-            yield task_from_row(row)
+        async for rows in self.task_pages(batch_id, page, statuses):
+            for row in rows:
+                yield task_from_row(row)
 
-    async def iter_rows(
-        self, batch_id: str, statuses: Collection[TaskStatus] | None = None, page: int = PAGE
-    ) -> AsyncIterator[sqlite3.Row]:
-        """As `iter_tasks`, the rows of `tasks` themselves."""
+    async def task_pages(
+        self, batch_id: str, page: int = PAGE, statuses: Collection[TaskStatus] | None = None
+    ) -> AsyncIterator[list[sqlite3.Row]]:
+        """As `iter_tasks`, the rows of `tasks` themselves, in pages that are never empty."""
         wanted = None if statuses is None else json.dumps([s.value for s in statuses])
         after = 0
         while True:
             values = {"batch_id": batch_id, "after": after, "statuses": wanted, "limit": page}
             rows = await self.db.read(query("task_page"), values)
-            for row in rows:
-                yield row
+            if rows:
+                yield rows
             if len(rows) < page:
                 return
             after = rows[-1]["seq"]
+
+    async def kept_steps(self, batch_id: str) -> tuple[int, int]:
+        """(unfinished videos that keep journaled steps, those steps) of the batch."""
+        row = (await self.db.read(query("kept_steps"), (batch_id,)))[0]
+        return row["videos"], row["steps"]
 
     async def failures_by_code(self, batch_id: str) -> dict[str, int]:
         """Failed tasks per error code, most frequent first; empty when none failed."""
@@ -167,6 +173,20 @@ class TaskReads(BatchStore):
         }  # fmt: skip
         row = (await self.db.read(query("usage_since"), values))[0]
         return Usage(row["requests"], row["tokens_in"], row["tokens_out"], row["usd"])
+
+    async def usage_pages(
+        self, batch_id: str, since: str, page: int = PAGE
+    ) -> AsyncIterator[list[sqlite3.Row]]:
+        """Ledger rows of the batch, and all from `since` on; pages are never empty."""
+        after = 0
+        while True:
+            values = {"batch_id": batch_id, "since": since, "after": after, "limit": page}
+            rows = await self.db.read(query("usage_page"), values)
+            if rows:
+                yield rows
+            if len(rows) < page:
+                return
+            after = rows[-1]["id"]
 
 
 def _decoded(text: str | None) -> Any:

@@ -163,6 +163,11 @@ SELECT * FROM tasks WHERE batch_id = :batch_id AND seq > :after
   AND (:statuses IS NULL OR status IN (SELECT value FROM json_each(:statuses)))
 ORDER BY seq LIMIT :limit;
 
+-- name: kept_steps
+SELECT count(DISTINCT fingerprint) AS videos, count(*) AS steps FROM steps
+WHERE fingerprint IN (SELECT fingerprint FROM tasks WHERE batch_id = ?
+  AND status IN ('pending', 'running', 'retrying') AND fingerprint IS NOT NULL);
+
 -- name: attempts
 SELECT task_id, attempt, worker_id, started_at, ended_at, outcome, error, seconds, engine, media_s
 FROM attempts WHERE task_id = ? ORDER BY attempt;

@@ -1,0 +1,357 @@
+"""Checkpoints of a batch: write, list, load, restore.
+
+Truth: the files `<batch>-<UTC stamp>-<n>.ckpt`; the table `checkpoints` only remembers them.
+A checkpoint holds the batch with its options, every task with state and result, and the usage
+ledger (rows of the batch, and of the last two days for daily quotas). Steps are not in it.
+Tasks are read page by page while others work: each task is as of one moment, not all of the same.
+Order: temporary file beside the target, write, fsync, link under a new name, fsync of the folder.
+Never: replaces or deletes a file that cannot be read; keeps fewer than `KEEP` readable ones.
+Raises: CheckpointError, NotFoundError, UsageError, DiskFullError, OutputNotWritable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gs_video_report import __version__
+from gs_video_report.batch import checkpoint_format
+from gs_video_report.batch.batch_store import LATEST
+from gs_video_report.batch.checkpoint_files import (
+    NAME,
+    SUFFIX,
+    Checkpoint,
+    CheckpointInfo,
+    info_of,
+    inspect,
+    load_checkpoint,
+    order,
+)
+from gs_video_report.batch.clock import iso, stamp
+from gs_video_report.batch.data_models import (
+    BatchCounts,
+    BatchRow,
+    BatchStatus,
+    TaskResult,
+    TaskStatus,
+)
+from gs_video_report.batch.rows import counts_from_row
+from gs_video_report.batch.sql import query
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.errors import (
+    CheckpointError,
+    FileMissingError,
+    GsvrError,
+    NotFoundError,
+    from_os_error,
+)
+from gs_video_report.files import (
+    fsync_dir,
+    is_temp_name,
+    make_dirs,
+    sha256_file,
+    temp_name,
+)
+
+__all__ = [
+    "KEEP",
+    "Checkpoint",
+    "CheckpointInfo",
+    "CheckpointManager",
+    "default_directory",
+    "load_checkpoint",
+    "verify_outputs",
+]
+
+KEEP = 10
+LEDGER_DAYS = 2
+_PAGE = 500
+_DAY_MS = 24 * 3600 * 1000
+_STALE_TEMP_S = 3600.0
+"""A temporary file older than this was left behind by a killed process."""
+_Infos = list[CheckpointInfo]
+_Paths = list[Path]  # inside the class, `list` is a method
+_Ids = list[str]
+_LEASE_COLUMNS = frozenset(
+    {"task_id", "worker_id", "lease_expires_at", "lease_until_ms", "boot_id", "stage"}
+)
+"""Columns of `tasks` that mean nothing in another database."""
+
+
+def default_directory(db_path: Path) -> Path:
+    """`checkpoints/` beside the database."""
+    return db_path.parent / "checkpoints"
+
+
+class CheckpointManager:
+    """The checkpoints of one database.
+
+    Args:
+        queue: where batches are read from; None is enough for `list()` and `load()`.
+        directory: by default `checkpoints/` beside the database.
+    """
+
+    def __init__(self, queue: TaskQueue | None, directory: Path | None = None) -> None:
+        if queue is None and directory is None:
+            raise ValueError("without a queue, the directory must be named")
+        self._queue = queue
+        self.directory = directory or default_directory(queue.db.path)  # type: ignore[union-attr]
+        self._lock = asyncio.Lock()
+
+    async def write(self, batch_id: str, reason: str) -> CheckpointInfo:
+        """Take a checkpoint of the batch (full id) and drop the oldest beyond `KEEP`.
+
+        Args:
+            reason: one word, such as `start` or `interval`.
+
+        Raises:
+            NotFoundError: no such batch.
+            DiskFullError, OutputNotWritable: nothing was left behind; older ones are untouched.
+
+        Cancellation: safe; nothing is left behind.
+        """
+        queue = self._require_queue()
+        async with self._lock:
+            try:
+                await asyncio.to_thread(self._prepare)
+                info, sha256 = await self._write(queue, batch_id, reason)
+                gone = await asyncio.to_thread(self._rotate, batch_id)
+            except OSError as error:
+                raise from_os_error(error, str(self.directory), writing=True) from error
+        await self._record(queue, info, sha256, gone)
+        return info
+
+    def list(self, batch_id: str | None = None) -> _Infos:
+        """All checkpoints, the newest first; those that cannot be used are listed as such.
+
+        Reads and verifies every file.
+        """
+        return [inspect(path) for path in self._files(batch_id)]
+
+    def load(self, ref: str | Path) -> Checkpoint:
+        """Open and verify a checkpoint.
+
+        Args:
+            ref: a file; a checkpoint id; or `latest`, a batch id or its prefix, which give the
+                newest one that is sound.
+
+        Raises:
+            CheckpointError: cut short, altered, newer, or not a checkpoint.
+            NotFoundError: there is none.
+        """
+        if isinstance(ref, Path) or Path(ref).is_file():
+            return load_checkpoint(Path(ref))
+        exact = self.directory / f"{ref}{SUFFIX}"
+        if NAME.fullmatch(ref) and exact.is_file():
+            return load_checkpoint(exact)
+        files = self._files(None)
+        wanted = [f for f in files if ref == LATEST or f.name.startswith(ref)]
+        return self._first_sound(wanted, ref)
+
+    def _first_sound(self, files: _Paths, ref: str) -> Checkpoint:
+        problem: CheckpointError | None = None
+        for path in files:
+            try:
+                return load_checkpoint(path)
+            except CheckpointError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        raise NotFoundError(
+            f"no checkpoint is called {ref!r} in {self.directory}",
+            hint="see: gsvr batch checkpoints",
+        )
+
+    async def restore(self, checkpoint: Checkpoint, queue: TaskQueue) -> BatchRow:
+        """Rebuild the batch with all tasks and results in `queue`'s database, all or nothing.
+
+        Tasks that were running are pending again; a batch that was running is paused. Outputs on
+        disk are not looked at: see `verify_outputs`.
+
+        Raises:
+            UsageError: the database has this batch; it is the newer truth.
+            CheckpointError: the file turned out unsound; nothing was restored.
+        """
+        reason = f"restored from checkpoint {checkpoint.info.checkpoint_id}"
+        batch = checkpoint.batch
+        if batch.status in (BatchStatus.INITIALIZING, BatchStatus.RUNNING):
+            batch = replace(batch, status=BatchStatus.PAUSED, status_reason=reason, resume_at=None)
+        return await queue.import_batch(
+            batch,
+            map(_settled, checkpoint.task_rows()),
+            checkpoint.usage_rows(),
+            spent=checkpoint.usage,
+            reason=reason,
+        )
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def _require_queue(self) -> TaskQueue:
+        if self._queue is None:
+            raise ValueError("this manager was made without a queue")
+        return self._queue
+
+    async def _write(
+        self, queue: TaskQueue, batch_id: str, reason: str
+    ) -> tuple[CheckpointInfo, str]:
+        wall_ms = queue.clock.wall_ms()
+        row = await queue.batch_columns(batch_id)
+        counts = counts_from_row(row)
+        header = _header(row, counts, reason, iso(wall_ms))
+        temp = temp_name(self.directory)
+        try:
+            with temp.open("xb") as file:
+                writer = checkpoint_format.CheckpointWriter(file, header)
+                await _write_body(writer, queue, row)
+                sha256 = writer.finish()
+                await asyncio.to_thread(_to_disk, file.fileno(), file.flush)
+            path = self._publish(temp, batch_id, wall_ms)
+        finally:
+            temp.unlink(missing_ok=True)
+        info = info_of(path, header)
+        return info, sha256
+
+    def _prepare(self) -> None:
+        make_dirs(self.directory)
+        for path in self.directory.iterdir():
+            if is_temp_name(path.name) and time.time() - path.stat().st_mtime > _STALE_TEMP_S:
+                path.unlink(missing_ok=True)
+
+    def _publish(self, temp: Path, batch_id: str, wall_ms: int) -> Path:
+        """Give the file its name; a link cannot replace what another process has written."""
+        number = max((order(p)[1] for p in self._files(batch_id)), default=0)
+        while True:
+            number += 1
+            path = self.directory / f"{batch_id}-{stamp(wall_ms)}-{number}{SUFFIX}"
+            try:
+                os.link(temp, path)
+            except FileExistsError:
+                continue
+            except OSError:  # a file system without links
+                if path.exists():
+                    continue
+                temp.rename(path)
+            fsync_dir(self.directory)
+            return path
+
+    def _rotate(self, batch_id: str) -> _Ids:
+        """Delete the oldest readable checkpoints of the batch beyond `KEEP`; returns their ids."""
+        gone: _Ids = []
+        kept = 0
+        for path in self._files(batch_id):
+            if not inspect(path).readable:
+                continue
+            kept += 1
+            if kept > KEEP:
+                path.unlink(missing_ok=True)
+                gone.append(path.stem)
+        return gone
+
+    async def _record(
+        self, queue: TaskQueue, info: CheckpointInfo, sha256: str, gone: _Ids
+    ) -> None:
+        values = (
+            info.checkpoint_id, info.batch_id, info.created_at, info.reason,
+            os.fsdecode(info.path).encode("utf-8", "replace").decode(), info.size_bytes,
+            info.counts.total, sha256,
+        )  # fmt: skip
+
+        def work(connection: Any) -> None:
+            connection.execute(query("insert_checkpoint"), values)
+            connection.executemany(query("delete_checkpoint"), [(name,) for name in gone])
+
+        await queue.db.write(work)
+
+    def _files(self, batch_id: str | None) -> _Paths:
+        """Checkpoint files, the newest first by the time and number in their names."""
+        files = [p for p in self.directory.glob(f"*{SUFFIX}") if not p.name.startswith(".")]
+        if batch_id is not None:
+            files = [p for p in files if p.name.startswith(f"{batch_id}-")]
+        return sorted(files, key=order, reverse=True)
+
+
+def verify_outputs(result: TaskResult, output_dir: Path) -> list[str]:
+    """What is wrong with the outputs of a finished task on disk; empty when all is as recorded.
+
+    Reads every output of the right size. A path that leaves `output_dir` counts as wrong.
+    """
+    problems = []
+    for output in result.outputs:
+        relative = PurePosixPath(output.path)
+        if relative.is_absolute() or ".." in relative.parts:
+            problems.append(f"{output.path}: lies outside the output folder")
+            continue
+        problem = _compare(output_dir / relative, output.size_bytes, output.sha256)
+        if problem:
+            problems.append(f"{output.path}: {problem}")
+    return problems
+
+
+def _compare(path: Path, size_bytes: int, sha256: str) -> str:
+    try:
+        size = path.stat().st_size
+        if size != size_bytes:
+            return f"has {size} bytes instead of {size_bytes}"
+        return "" if sha256_file(path) == sha256 else "was altered"
+    except (FileNotFoundError, NotADirectoryError, FileMissingError):
+        return "is missing"
+    except (OSError, GsvrError):
+        return "cannot be read"
+
+
+# --- the content --------------------------------------------------------------------------------
+
+
+def _header(row: Any, counts: BatchCounts, reason: str, created_at: str) -> dict[str, Any]:
+    return {
+        "batch_id": row["batch_id"],
+        "name": row["name"],
+        "created_at": created_at,
+        "reason": reason,
+        "tool_version": __version__,
+        "counts": {s.value: getattr(counts, s.value) for s in TaskStatus},
+        "media_s_total": counts.media_s_total,
+        "media_s_done": counts.media_s_done,
+        "usd": counts.usd,
+    }
+
+
+async def _write_body(
+    writer: checkpoint_format.CheckpointWriter, queue: TaskQueue, row: dict[str, Any]
+) -> None:
+    writer.add(["batch", row])
+    tasks = usage = 0
+    async for page in queue.task_pages(row["batch_id"], _PAGE):
+        columns = [name for name in page[0].keys() if name not in _LEASE_COLUMNS]  # noqa: SIM118
+        rows = [[item[name] for name in columns] for item in page]
+        await asyncio.to_thread(writer.add, ["tasks", columns, rows])
+        tasks += len(rows)
+    since = iso(queue.clock.wall_ms() - LEDGER_DAYS * _DAY_MS)
+    async for page in queue.usage_pages(row["batch_id"], since, _PAGE):
+        columns = [name for name in page[0].keys() if name not in ("id", "task_id")]  # noqa: SIM118
+        await asyncio.to_thread(
+            writer.add, ["usage", columns, [[item[name] for name in columns] for item in page]]
+        )
+        usage += len(page)
+    writer.add(["end", {"tasks": tasks, "usage": usage}])
+
+
+def _settled(row: dict[str, Any]) -> dict[str, Any]:
+    """A task row without an owner: running becomes pending, or cancelled if that was asked for."""
+    cancelled = row["status"] == TaskStatus.RUNNING and row["cancel_requested"]
+    if cancelled:
+        row["status"] = TaskStatus.CANCELLED.value
+        row["finished_at"] = row["started_at"] or row["created_at"]
+    elif row["status"] == TaskStatus.RUNNING:
+        row["status"] = TaskStatus.PENDING.value
+    row["cancel_requested"] = 0
+    return row
+
+
+def _to_disk(descriptor: int, flush: Any) -> None:
+    flush()
+    os.fsync(descriptor)
