@@ -94,18 +94,20 @@ class LengthBins:
         self._counts[index] += 1
         self._sums[index] += media_s
 
-    def remove(self, media_s: float | None) -> None:
+    def remove(self, media_s: float | None) -> bool:
         """Take one video out; one that was added without a length is taken from the unknown.
 
-        Removing what was never added does nothing.
+        Removing what was never added does nothing. Returns True if its length was among the
+        known ones.
         """
         index = None if media_s is None else _bin(media_s)
         if media_s is None or index is None or not self._counts[index]:
             self.unknown = max(0, self.unknown - 1)
-            return
+            return False
         self._counts[index] -= 1
         left = max(0.0, self._sums[index] - media_s)
         self._sums[index] = left if self._counts[index] else 0.0
+        return True
 
     def spread(self, count: int) -> list[float]:
         """`count` lengths, ascending, in the proportions of the bins. Empty without any known."""

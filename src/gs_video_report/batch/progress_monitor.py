@@ -152,7 +152,9 @@ class ProgressMonitor:
         if task.task_id not in self._flights:
             self._move(-1, "retrying" if task.failures and self._counts.retrying else "pending")
             self._move(+1, "running")
-            self._waiting.remove(task.media_s)
+            expected = self._waiting.remove(task.media_s)
+            if task.media_s is not None and not expected:
+                self._seen.add(task.media_s)
         total = self._batch.options.max_retries + 1
         self._flights[task.task_id] = _Flight(
             slot=self._free_slot(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
 from gs_video_report.terminal.grid import Cell, Column, Layout
@@ -150,45 +151,44 @@ class DryRun:
 
     def lines(self) -> Iterator[str]:
         """All lines, without newlines; rows are taken one by one."""
-        yield (
-            "Dry run: nothing is written, no request is sent.       "
-            f"engine {clean(self.info.engine)}, template {clean(self.info.template)}"
-        )
+        yield "Dry run: nothing is written, no request is sent."
         yield from self._table()
         yield ""
         yield from total_lines(self.totals, self.info, self.colour)
 
     def _table(self) -> Iterator[str]:
         rows = enumerate(self.rows, start=1)
-        head = [self._take(n, row) for n, row in _first(rows, SHOWN)]
-        layout = Layout.fit(_COLUMNS, head, self.columns)
+        head = [(n, self._take(row)) for n, row in islice(rows, SHOWN)]
+        cells = [_cells(n, row, self.info) for n, row in head if row.action == PROCESS]
+        layout = Layout.fit(_COLUMNS, [*cells, *map(_short, head)], self.columns)
         yield layout.header(self.colour)
-        for cells in head:
-            yield layout.line(cells, self.colour)
+        for n, row in head:
+            yield self._line(layout, n, row)
         hidden = 0
-        rejected: list[list[Cell]] = []
+        rejected: list[tuple[int, PlanRow]] = []
         for n, row in rows:
-            cells = self._take(n, row)
+            self._take(row)
             if self.show_all:
-                yield layout.line(cells, self.colour)
+                yield self._line(layout, n, row)
                 continue
             hidden += 1
             if row.action == REJECT and len(rejected) < SHOWN_REJECTED:
-                rejected.append(cells)
+                rejected.append((n, row))
         if hidden:
             yield f"     ... {number(hidden)} more (--all shows every row)"
-        for cells in rejected:
-            yield layout.line(cells, self.colour)
+        for n, row in rejected:
+            yield self._line(layout, n, row)
 
-    def _take(self, n: int, row: PlanRow) -> list[Cell]:
+    def _take(self, row: PlanRow) -> PlanRow:
         self.totals.add(row)
-        return _cells(n, row, self.info)
+        return row
 
-
-def _first(rows: Iterator[tuple[int, PlanRow]], count: int) -> Iterator[tuple[int, PlanRow]]:
-    from itertools import islice
-
-    return islice(rows, count)
+    def _line(self, layout: Layout, n: int, row: PlanRow) -> str:
+        if row.action == PROCESS:
+            return layout.line(_cells(n, row, self.info), self.colour)
+        reason = f": {clean(row.reason)}" if row.reason else ""
+        last = Cell(row.action + reason, "bad" if row.action == REJECT else "dim")
+        return layout.spanning(_facts(n, row), last, self.columns, self.colour)
 
 
 _COLUMNS = (
@@ -200,25 +200,28 @@ _COLUMNS = (
     Column("Time", right=True),
     Column("Cost", right=True),
 )
-_ACTION_STYLES = {SKIP: "dim", REJECT: "bad"}
 
 
-def _cells(n: int, row: PlanRow, info: PlanInfo) -> list[Cell]:
-    action = f"{row.action}: {clean(row.reason)}" if row.reason else row.action
-    going = row.action == PROCESS
-    time = UNKNOWN
-    if going and row.seconds is not None:
-        low, high = info.spread
-        time = span_range(row.seconds * low, row.seconds * high)
+def _facts(n: int, row: PlanRow) -> list[Cell]:
     return [
         Cell(str(n), "dim"),
         Cell(clean(row.name)),
         Cell(clock(row.media_s)),
         Cell(size(row.size_bytes)),
-        Cell(action, _ACTION_STYLES.get(row.action, "")),
-        Cell(time),
-        Cell(money(row.usd) if going and row.usd else UNKNOWN),
     ]
+
+
+def _cells(n: int, row: PlanRow, info: PlanInfo) -> list[Cell]:
+    time = UNKNOWN
+    if row.seconds is not None:
+        low, high = info.spread
+        time = span_range(row.seconds * low, row.seconds * high)
+    return [*_facts(n, row), Cell(row.action), Cell(time), Cell(money(row.usd or None))]
+
+
+def _short(numbered: tuple[int, PlanRow]) -> list[Cell]:
+    """The cells that count for column widths, whatever the action."""
+    return [*_facts(*numbered), Cell(""), Cell(""), Cell("")]
 
 
 def dry_run(
@@ -236,10 +239,13 @@ def dry_run(
 def total_lines(totals: PlanTotals, info: PlanInfo, colour: bool = False) -> list[str]:
     """What all files together need, and the command that does it."""
     lines = [_count_line(totals)]
+    lines.append(f"Engine  {clean(info.engine)}, template {clean(info.template)}")
     if totals.process:
         lines.append(f"Media   {_media_text(totals)}")
         lines.append(f"Time    {_time_text(totals, info)}")
         lines.append(f"Cost    {_cost_text(totals, info)}")
+        if info.cost_limit_usd is not None:
+            lines.append(f"Limit   {money(info.cost_limit_usd)} (--max-cost)")
         lines.append(f"Output  {_output_text(totals, info)}")
     lines += [f"Note    {clean(note)}" for note in (*_warnings(totals, info), *info.notes)]
     if totals.process:
@@ -279,10 +285,7 @@ def _cost_text(totals: PlanTotals, info: PlanInfo) -> str:
     text = f"about {money(totals.usd)}, at most {money(totals.usd_max)}"
     facts = [plural(totals.requests, "request"), f"{short_number(totals.tokens)} tokens"]
     tail = f"; prices of {info.prices_of}" if info.prices_of else ""
-    text += f" ({', '.join(facts)}{tail})."
-    if info.cost_limit_usd is not None:
-        text += f" Limit: {money(info.cost_limit_usd)} (--max-cost)"
-    return text
+    return f"{text} ({', '.join(facts)}{tail})"
 
 
 def _output_text(totals: PlanTotals, info: PlanInfo) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gs_video_report.terminal.styles import cut_middle, pad, paint, width
+from gs_video_report.terminal.styles import cut_end, cut_middle, paint, width
 
 GAP = "  "
 
@@ -63,13 +63,24 @@ class Layout:
         return self.line([Cell(column.title, "dim") for column in self.columns], colour)
 
     def line(self, row: Row, colour: bool = False) -> str:
-        """One row, without blanks at the end."""
+        """One row, without blanks at the end; fewer cells than columns are fine."""
         parts = []
-        for column, cells, cell in zip(self.columns, self.cells, row, strict=True):
+        for column, cells, cell in zip(self.columns, self.cells, row, strict=False):
             text = cut_middle(cell.text, cells) if column.flexible else cell.text
-            filled = pad(text, cells, right=column.right)
-            parts.append(filled.replace(text, paint(text, cell.style, colour)) if text else filled)
+            fill = " " * (cells - width(text))
+            painted = paint(text, cell.style, colour)
+            parts.append(fill + painted if column.right else painted + fill)
         return GAP.join(parts).rstrip()
+
+    def spanning(self, row: Row, last: Cell, total: int, colour: bool = False) -> str:
+        """A row whose cells are followed by `last`, which takes the rest of the line.
+
+        `last` is cut at its end where it would pass `total` cells, but keeps 24.
+        """
+        start = sum(self.cells[: len(row)]) + len(GAP) * len(row)
+        text = cut_end(last.text, max(24, total - start))
+        fill = " " * (start - width(self.line(row)))
+        return self.line(row, colour) + fill + paint(text, last.style, colour)
 
 
 def table(
