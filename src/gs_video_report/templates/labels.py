@@ -21,6 +21,7 @@ EN: dict[str, str] = {
     "about": "About this report",
     "no_speech": "No speech was found in this recording.",
     "unproved": "not found in the recording",
+    "unsure": "The speech recognition was not sure here",
     "untitled": "Untitled",
     "length": "Length",
     "language": "Language",
@@ -56,8 +57,8 @@ EN: dict[str, str] = {
     "copied": "Link copied",
     "enlarge": "Enlarge",
     "choose_file": "Choose the video file",
-    "no_player": "The recording is not beside this page. Text, slides and search all work; "
-    "choose the file to play it.",
+    "no_player": "This page could not open the recording: it was moved, or browsers do not play its "
+    "format. Text, slides and search all work; choose a file to play it.",
     "remote_player": "This recording is on the web. Text, slides and search all work here; "
     "open the source, or choose a downloaded file to play it.",
     "open_source": "Open the source",
@@ -126,6 +127,7 @@ ZH: dict[str, str] = {
     "about": "关于本报告",
     "no_speech": "这段录像中没有发现语音。",
     "unproved": "录像中未找到依据",
+    "unsure": "语音识别对此处不太确定",
     "untitled": "无标题",
     "length": "时长",
     "language": "语言",
@@ -161,7 +163,8 @@ ZH: dict[str, str] = {
     "copied": "链接已复制",
     "enlarge": "放大",
     "choose_file": "选择视频文件",
-    "no_player": "录像不在本页旁边。文字、幻灯片和搜索均可使用;选择文件即可播放。",
+    "no_player": "本页无法打开录像:文件已移动,或浏览器不支持其格式。文字、幻灯片和搜索均可使用;"
+    "选择文件即可播放。",
     "remote_player": "这段录像在网上。文字、幻灯片和搜索均可使用;可打开来源,或选择下载好的文件。",
     "open_source": "打开来源",
     "skip": "跳到逐字稿",
