@@ -1,9 +1,9 @@
 """Hold requests back so that a provider's quotas and the user's cost limit are kept.
 
 Truth: rates live in this process; what a day and a batch have spent lives in the ledger.
-True here: waiters of a bucket go in order of arrival; quota is taken in the step in which the
-waiter returns, so a cancelled waiter takes nothing; no refusal shrinks the rate twice; a reply
-that was paid for is never lost because its ledger row could not be stored.
+True here: waiters of a bucket go in order of arrival; quota is taken in the very step in which
+the waiter returns, so a cancelled waiter has taken nothing; a reply that was paid for is never
+lost because its ledger row could not be stored (the row is kept and stored later).
 Never: sends requests, retries, prints; sleeps by itself (clock and sleep are passed in).
 Raises: LimitReached (daily quota or cost limit), RetryableError (`reserve_nowait` only).
 """
@@ -15,29 +15,20 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 
+from gs_video_report.batch.limiter_bucket import Bucket, Claim
 from gs_video_report.batch.limiter_models import (
     BucketConfig,
-    BucketSnapshot,
     Ledger,
     LimiterSnapshot,
     UsageEntry,
-    UsageTotals,
-    day_start,
     next_day_start,
 )
-from gs_video_report.batch.token_bucket import Meter, MeterHold
 from gs_video_report.errors import GsvrError, LimitReached, RetryableError
 
-MIN_FACTOR = 0.1
-DECREASE = 0.5
-RECOVERY_STEP = 0.1
-RECOVERY_INTERVAL_S = 10.0
-DEFAULT_PENALTY_S = 5.0
-MAX_PENALTY_S = 120.0
-"""A server has been seen to ask for 9.2e18 seconds."""
 LEDGER_REFRESH_S = 60.0
 """How soon the spending of other processes is noticed."""
 
@@ -47,25 +38,17 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Reservation:
-    """Quota for `requests` requests; made by `ApiLimiter.reserve`. An async context manager.
+class Reservation(Claim):
+    """Quota for some requests, made by `ApiLimiter.reserve`; an async context manager.
 
     Leaving the body without `settle()` counts the estimate as used: the other side may have
-    counted it too. After an error only the requests go into the ledger, no tokens, no cost.
+    counted it too. After an error the ledger gets the requests, but no tokens and no cost.
     """
 
     def __init__(
         self, limiter: ApiLimiter, bucket: str, requests: int, tokens: int, usd: float
     ) -> None:
-        self.bucket = bucket
-        self.requests = requests
-        self.tokens = tokens
-        self.usd = usd
-        self.granted_at: float | None = None
-        self.started_at: datetime | None = None
-        self.used: UsageEntry | None = None
-        self.request_hold: MeterHold | None = None
-        self.token_hold: MeterHold | None = None
+        super().__init__(bucket, requests, tokens, usd)
         self._limiter = limiter
 
     def settle(
@@ -82,18 +65,14 @@ class Reservation:
 
         Raises: RuntimeError when called twice or before the quota was granted.
         """
-        self._limiter._settle(
-            self,
-            requests=self.requests,
-            tokens_in=self.tokens if tokens_in is None else tokens_in,
-            tokens_out=tokens_out,
-            usd=self.usd if usd is None else usd,
-            accepted=True,
-        )
+        tokens_in = self.tokens if tokens_in is None else tokens_in
+        usd = self.usd if usd is None else usd
+        self._limiter._settle(self, self._entry(self.requests, tokens_in, tokens_out, usd))
+        self._limiter._succeed(self)
 
     def cancel(self) -> None:
         """Give everything back: no request was sent. Raises: RuntimeError, as `settle()`."""
-        self._limiter._settle(self, 0, 0, 0, 0.0, accepted=False)
+        self._limiter._settle(self, self._entry(0, 0, 0, 0.0))
 
     async def __aenter__(self) -> Reservation:
         if self.granted_at is None:
@@ -107,10 +86,18 @@ class Reservation:
         trace: TracebackType | None,
     ) -> None:
         if self.used is None and error is None:
-            self._limiter._settle(self, self.requests, self.tokens, 0, self.usd, accepted=True)
+            self.settle()
         elif self.used is None:
-            self._limiter._settle(self, self.requests, 0, 0, 0.0, accepted=False, refund=False)
+            failed = self._entry(self.requests, 0, 0, 0.0)
+            self._limiter._settle(self, failed, rate_tokens=self.tokens)
         await self._limiter._close(self)
+
+    def _entry(self, requests: int, tokens_in: int, tokens_out: int, usd: float) -> UsageEntry:
+        if self.started_at is None:
+            raise RuntimeError("the reservation was not granted yet")
+        if self.used is not None:
+            raise RuntimeError("the reservation was settled already")
+        return UsageEntry(self.bucket, self.started_at, requests, tokens_in, tokens_out, usd)
 
 
 class _Ticket:
@@ -124,42 +111,6 @@ class _Ticket:
             self.changed.set_result(None)
 
 
-class _Bucket:
-    """State of one bucket."""
-
-    def __init__(self, name: str, config: BucketConfig, now: float) -> None:
-        self.name = name
-        self.config = config
-        self.requests = _meter(config.requests_per_minute, config.requests_burst, now)
-        self.tokens = _meter(config.tokens_per_minute, config.tokens_burst, now)
-        self.queue: deque[_Ticket] = deque()
-        self.in_flight: set[Reservation] = set()
-        self.factor = 1.0
-        self.penalized_at = -math.inf
-        self.raised_at = -math.inf
-        self.blocked_until = -math.inf
-        self.exhausted_until: datetime | None = None
-        self.day: datetime | None = None
-        """Midnight from which `spent` counts."""
-        self.spent = UsageTotals()
-        self.loaded_at = -math.inf
-
-    def slots(self) -> float:
-        """Requests that may be in flight now."""
-        limit = self.config.max_in_flight
-        return math.inf if limit is None else max(1, math.floor(limit * self.factor))
-
-    def set_factor(self, factor: float, now: float) -> None:
-        self.factor = factor
-        for meter in (self.requests, self.tokens):
-            if meter is not None:
-                meter.set_factor(factor, now)
-
-    def counted(self, tokens_in: int, tokens_out: int) -> int:
-        """Tokens as this provider's quota counts them."""
-        return tokens_in + (tokens_out if self.config.count_output_tokens else 0)
-
-
 class ApiLimiter:
     """Quotas of all providers of one process. One event loop.
 
@@ -168,8 +119,8 @@ class ApiLimiter:
             has no limits, but a pause the provider asks for is kept.
         clock: seconds, never going back.
         sleep: as asyncio.sleep, on that clock.
-        wall_clock: aware UTC time, for days and `resume_at`.
         ledger: where daily usage survives; None = daily quotas count from now.
+        wall_clock: aware UTC time, for days and `resume_at`.
         cost_limit_usd: of the batch, over all buckets; None = none.
         spent_usd: what the batch has spent before.
     """
@@ -187,11 +138,12 @@ class ApiLimiter:
     ) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._wall_clock = wall_clock
         self._ledger = ledger
+        self._wall_clock = wall_clock
         self._cost_limit = cost_limit_usd
         self._spent_usd = spent_usd
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._lines: dict[str, deque[_Ticket]] = {}
         self._unrecorded: deque[UsageEntry] = deque()
         self._recording = asyncio.Lock()
         self._records: set[asyncio.Task[None]] = set()
@@ -199,11 +151,13 @@ class ApiLimiter:
             self.configure(name, config)
 
     def configure(self, bucket: str, config: BucketConfig) -> None:
-        """Set the limits of a bucket before its first use. Raises: ValueError afterwards."""
+        """Set the limits of a bucket before its first use. Raises: ValueError to change them."""
         known = self._buckets.get(bucket)
         if known is not None and known.config != config:
             raise ValueError(f"the limits of {bucket} are set already")
-        self._buckets.setdefault(bucket, _Bucket(bucket, config, self._clock()))
+        if known is None:
+            self._buckets[bucket] = Bucket(bucket, config, self._clock())
+            self._lines[bucket] = deque()
 
     def reserve(
         self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
@@ -213,8 +167,9 @@ class ApiLimiter:
         Args:
             tokens, usd: estimates; `r.settle()` corrects them.
 
-        Raises (on entering): LimitReached with `resume_at` for a daily quota, without it for
-            the cost limit. Cancellation: takes nothing and lets the next one go.
+        Raises (on entering): LimitReached, with `resume_at` for a daily quota, without it for
+            the cost limit; what the ledger raises. Cancellation: takes nothing, and the next
+            in line goes on.
         """
         return Reservation(self, bucket, requests, tokens, usd)
 
@@ -223,30 +178,25 @@ class ApiLimiter:
     ) -> Reservation:
         """Like `reserve`, granted at once or not at all; use it with `async with`, too.
 
-        Daily usage is taken as it was loaded last (`load()`).
+        The day's usage is taken as it was read last (`load()`).
 
         Raises: RetryableError with `retry_after_s` if it would have to wait; LimitReached.
         """
         reservation = Reservation(self, bucket, requests, tokens, usd)
-        state = self._bucket(bucket)
-        delay = math.inf if state.queue else self._delay_s(state, reservation)
+        delay = math.inf if self._line(bucket) else self._delay_s(reservation)
         if delay > 0:
             known = None if math.isinf(delay) else round(delay, 3)
             raise RetryableError(f"{bucket}: no quota at the moment", retry_after_s=known)
-        self._take(state, reservation)
+        self._bucket(bucket).grant(reservation, self._clock(), self._wall_clock())
         return reservation
 
     def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
         """The provider refused for rate: pause, and halve the rate unless that was just done.
 
         Args:
-            retry_after_s: what it asked for, kept up to MAX_PENALTY_S; None or nonsense = 5 s.
+            retry_after_s: what it asked for, kept up to two minutes; None or nonsense = 5 s.
         """
-        state, now = self._bucket(bucket), self._clock()
-        if now >= state.blocked_until:  # several refusals of one moment are one signal
-            state.set_factor(max(MIN_FACTOR, state.factor * DECREASE), now)
-            state.penalized_at = state.raised_at = now
-        state.blocked_until = max(state.blocked_until, now + _penalty_s(retry_after_s))
+        self._bucket(bucket).penalize(retry_after_s, self._clock())
 
     def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
         """The provider says that the day's quota is spent: LimitReached until `resume_at`.
@@ -255,9 +205,8 @@ class ApiLimiter:
             resume_at: aware; None = the provider's next midnight.
         """
         state = self._bucket(bucket)
-        state.exhausted_until = resume_at or next_day_start(
-            self._wall_clock(), state.config.day_zone
-        )
+        midnight = next_day_start(self._wall_clock(), state.config.day_zone)
+        state.exhausted_until = resume_at or midnight
         self._wake_all()
 
     async def load(self, bucket: str) -> None:
@@ -274,7 +223,9 @@ class ApiLimiter:
         """All numbers at this moment."""
         now = self._clock()
         return LimiterSnapshot(
-            buckets=tuple(_snapshot(state, now) for state in self._buckets.values()),
+            buckets=tuple(
+                state.snapshot(len(self._lines[name]), now) for name, state in self._buckets.items()
+            ),
             spent_usd=self._spent_usd,
             reserved_usd=self._reserved_usd(),
             unrecorded=len(self._unrecorded),
@@ -283,22 +234,22 @@ class ApiLimiter:
     # --- waiting ----------------------------------------------------------------------------
 
     async def _wait(self, reservation: Reservation) -> None:
-        state = self._bucket(reservation.bucket)
-        ticket = _Ticket()
-        state.queue.append(ticket)
+        state, ticket = self._bucket(reservation.bucket), _Ticket()
+        line = self._line(reservation.bucket)
+        line.append(ticket)
         try:
             while True:
                 delay = math.inf
-                if state.queue[0] is ticket:
+                if line[0] is ticket:
                     await self._refresh_if_due(state)
-                    delay = self._delay_s(state, reservation)
+                    delay = self._delay_s(reservation)
                 if delay <= 0:
-                    self._take(state, reservation)
+                    state.grant(reservation, self._clock(), self._wall_clock())
                     return
                 await self._pause(ticket, delay)
         finally:
-            state.queue.remove(ticket)
-            _wake_head(state)
+            line.remove(ticket)
+            _wake_first(line)
 
     async def _pause(self, ticket: _Ticket, delay: float) -> None:
         """Until `delay` has passed, or something changed that may let the ticket go earlier."""
@@ -312,60 +263,14 @@ class ApiLimiter:
         finally:
             sleeper.cancel()
 
-    def _delay_s(self, state: _Bucket, reservation: Reservation) -> float:
+    def _delay_s(self, reservation: Reservation) -> float:
         """Seconds to wait; inf = until something in flight ends. Raises: LimitReached."""
-        now = self._clock()
-        self._check_exhausted(state)
-        if self._must_wait_for_day(state, reservation) or self._must_wait_for_cost(reservation):
-            return math.inf
-        if len(state.in_flight) >= state.slots():
-            return math.inf
-        delays = [state.blocked_until - now]
-        if state.requests is not None:
-            delays.append(state.requests.delay_s(reservation.requests, now))
-        if state.tokens is not None:
-            delays.append(state.tokens.delay_s(reservation.tokens, now))
-        return max(delays)
+        state = self._bucket(reservation.bucket)
+        delay = state.delay_s(reservation, self._clock(), self._wall_clock())
+        return math.inf if self._waits_for_cost(reservation) else delay
 
-    def _check_exhausted(self, state: _Bucket) -> None:
-        until = state.exhausted_until
-        if until is None:
-            return
-        if self._wall_clock() < until:
-            raise _day_spent(f"{state.name}: the provider says the quota is spent", until)
-        state.exhausted_until = None
-
-    def _must_wait_for_day(self, state: _Bucket, reservation: Reservation) -> bool:
+    def _waits_for_cost(self, reservation: Reservation) -> bool:
         """True while something in flight may turn out cheaper. Raises: LimitReached."""
-        self._roll_day(state)
-        config, spent = state.config, state.spent
-        waits = False
-        for limit, used, held, wanted, unit in (
-            (
-                config.requests_per_day,
-                spent.requests,
-                sum(held.requests for held in state.in_flight if held.used is None),
-                reservation.requests,
-                "requests",
-            ),
-            (
-                config.tokens_per_day,
-                spent.tokens,
-                sum(held.tokens for held in state.in_flight if held.used is None),
-                reservation.tokens,
-                "tokens",
-            ),
-        ):
-            if limit is None:
-                continue
-            if used + wanted > limit:
-                resume_at = next_day_start(self._wall_clock(), config.day_zone)
-                message = f"{state.name}: the daily limit of {limit} {unit} is spent"
-                raise _day_spent(message, resume_at)
-            waits = waits or used + held + wanted > limit
-        return waits
-
-    def _must_wait_for_cost(self, reservation: Reservation) -> bool:
         limit = self._cost_limit
         if limit is None:
             return False
@@ -378,71 +283,27 @@ class ApiLimiter:
             )
         return self._spent_usd + self._reserved_usd() + reservation.usd > limit
 
-    def _take(self, state: _Bucket, reservation: Reservation) -> None:
-        now = self._clock()
-        reservation.granted_at = now
-        reservation.started_at = self._wall_clock()
-        state.in_flight.add(reservation)
-        if state.requests is not None:
-            reservation.request_hold = state.requests.take(reservation.requests, now)
-        if state.tokens is not None:
-            reservation.token_hold = state.tokens.take(reservation.tokens, now)
-
     # --- settling ---------------------------------------------------------------------------
 
     def _settle(
-        self,
-        reservation: Reservation,
-        requests: int,
-        tokens_in: int,
-        tokens_out: int,
-        usd: float,
-        *,
-        accepted: bool,
-        refund: bool = True,
+        self, reservation: Reservation, used: UsageEntry, rate_tokens: int | None = None
     ) -> None:
-        if reservation.granted_at is None or reservation.started_at is None:
-            raise RuntimeError("the reservation was not granted yet")
-        if reservation.used is not None:
-            raise RuntimeError("the reservation was settled already")
-        state, now = self._bucket(reservation.bucket), self._clock()
-        reservation.used = UsageEntry(
-            reservation.bucket, reservation.started_at, requests, tokens_in, tokens_out, usd
-        )
-        tokens = state.counted(tokens_in, tokens_out)
-        if state.requests is not None and reservation.request_hold is not None:
-            state.requests.settle(reservation.request_hold, requests, now)
-        if state.tokens is not None and reservation.token_hold is not None:
-            held = reservation.token_hold
-            state.tokens.settle(held, tokens if refund else held.amount, now)
-        self._add_spent(state, reservation.used, tokens)
-        if accepted:
-            self._recover(state, reservation.granted_at, now)
+        state = self._bucket(reservation.bucket)
+        if rate_tokens is None:
+            rate_tokens = state.counted(used.tokens_in, used.tokens_out)
+        state.settle(reservation, used, rate_tokens, self._clock(), self._wall_clock())
+        self._spent_usd += used.usd
         self._wake_all()
 
-    def _add_spent(self, state: _Bucket, used: UsageEntry, tokens: int) -> None:
-        self._roll_day(state)
-        self._spent_usd += used.usd
-        if state.day is not None and used.at >= state.day:
-            state.spent = UsageTotals(
-                state.spent.requests + used.requests,
-                state.spent.tokens + tokens,
-                state.spent.usd + used.usd,
-            )
-
-    def _recover(self, state: _Bucket, granted_at: float, now: float) -> None:
-        """Additive increase, for requests that began after the last refusal."""
-        due = now >= state.raised_at + RECOVERY_INTERVAL_S
-        if state.factor < 1.0 and granted_at > state.penalized_at and due:
-            state.set_factor(min(1.0, state.factor + RECOVERY_STEP), now)
-            state.raised_at = now
+    def _succeed(self, reservation: Reservation) -> None:
+        self._bucket(reservation.bucket).succeed(reservation, self._clock())
 
     async def _close(self, reservation: Reservation) -> None:
         """End a reservation; its ledger row is stored even if the caller is cancelled now."""
         self._bucket(reservation.bucket).in_flight.discard(reservation)
         self._wake_all()
         used = reservation.used
-        if self._ledger is None or used is None or not (used.requests or used.tokens_in):
+        if self._ledger is None or used is None or used.requests == 0:
             return
         self._unrecorded.append(used)
         task = asyncio.ensure_future(self._store_rows_later())
@@ -451,10 +312,8 @@ class ApiLimiter:
         await asyncio.shield(task)
 
     async def _store_rows_later(self) -> None:
-        try:
+        with suppress(GsvrError):  # kept in `_unrecorded`: the reply is worth more than its row
             await self._store_rows()
-        except GsvrError:
-            return  # kept in `_unrecorded`: the reply is worth more than its row
 
     async def _store_rows(self) -> None:
         async with self._recording:
@@ -464,48 +323,37 @@ class ApiLimiter:
 
     # --- the day ----------------------------------------------------------------------------
 
-    def _roll_day(self, state: _Bucket) -> None:
-        today = day_start(self._wall_clock(), state.config.day_zone)
-        if state.day is None or today > state.day:
-            state.day, state.spent, state.loaded_at = today, UsageTotals(), -math.inf
+    async def _refresh_if_due(self, state: Bucket) -> None:
+        if state.has_daily_limit:
+            state.roll_day(self._wall_clock())
+            if self._clock() - state.loaded_at >= LEDGER_REFRESH_S:
+                await self._refresh(state)
 
-    async def _refresh_if_due(self, state: _Bucket) -> None:
-        config = state.config
-        if config.requests_per_day is None and config.tokens_per_day is None:
-            return
-        self._roll_day(state)
-        if self._clock() - state.loaded_at >= LEDGER_REFRESH_S:
-            await self._refresh(state)
-
-    async def _refresh(self, state: _Bucket) -> None:
+    async def _refresh(self, state: Bucket) -> None:
         """Take the ledger's sums; rows that are not stored yet come on top."""
         if self._ledger is None:
             return
-        self._roll_day(state)
+        state.roll_day(self._wall_clock())
         since = state.day or self._wall_clock()
         async with self._recording:
             totals = await self._ledger.usage_since(
                 state.name, since, count_output_tokens=state.config.count_output_tokens
             )
-            state.spent = self._with_unstored(state, totals, since)
+            settled = [held.used for held in state.in_flight if held.used is not None]
+            rows = (row for row in [*self._unrecorded, *settled] if row.bucket == state.name)
+            state.spent = state.with_rows(totals, (row for row in rows if row.at >= since))
             state.loaded_at = self._clock()
-
-    def _with_unstored(self, state: _Bucket, totals: UsageTotals, since: datetime) -> UsageTotals:
-        settled = [held.used for held in state.in_flight if held.used is not None]
-        rows = [*self._unrecorded, *settled]
-        mine = [row for row in rows if row.bucket == state.name and row.at >= since]
-        return UsageTotals(
-            totals.requests + sum(row.requests for row in mine),
-            totals.tokens + sum(state.counted(row.tokens_in, row.tokens_out) for row in mine),
-            totals.usd + sum(row.usd for row in mine),
-        )
 
     # --- helpers ----------------------------------------------------------------------------
 
-    def _bucket(self, name: str) -> _Bucket:
+    def _bucket(self, name: str) -> Bucket:
         if name not in self._buckets:
-            self._buckets[name] = _Bucket(name, BucketConfig(), self._clock())
+            self.configure(name, BucketConfig())
         return self._buckets[name]
+
+    def _line(self, name: str) -> deque[_Ticket]:
+        self._bucket(name)
+        return self._lines[name]
 
     def _reserved_usd(self) -> float:
         held = (one for state in self._buckets.values() for one in state.in_flight)
@@ -513,39 +361,10 @@ class ApiLimiter:
 
     def _wake_all(self) -> None:
         """The cost limit spans buckets, so what ends in one may let another go."""
-        for state in self._buckets.values():
-            _wake_head(state)
+        for line in self._lines.values():
+            _wake_first(line)
 
 
-def _meter(per_minute: float | None, burst: float | None, now: float) -> Meter | None:
-    return None if per_minute is None else Meter(per_minute, burst, now)
-
-
-def _wake_head(state: _Bucket) -> None:
-    if state.queue:
-        state.queue[0].wake()
-
-
-def _penalty_s(retry_after_s: float | None) -> float:
-    if retry_after_s is None or math.isnan(retry_after_s) or retry_after_s < 0:
-        return DEFAULT_PENALTY_S
-    return min(retry_after_s, MAX_PENALTY_S)
-
-
-def _day_spent(message: str, resume_at: datetime) -> LimitReached:
-    text = resume_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return LimitReached(message, hint=f"resume the batch after {text}", resume_at=text)
-
-
-def _snapshot(state: _Bucket, now: float) -> BucketSnapshot:
-    return BucketSnapshot(
-        name=state.name,
-        in_flight=len(state.in_flight),
-        waiting=len(state.queue),
-        factor=state.factor,
-        blocked_s=max(0.0, state.blocked_until - now),
-        requests_level=None if state.requests is None else state.requests.level(now),
-        tokens_level=None if state.tokens is None else state.tokens.level(now),
-        day=state.spent,
-        exhausted_until=state.exhausted_until,
-    )
+def _wake_first(line: deque[_Ticket]) -> None:
+    if line:
+        line[0].wake()

@@ -27,7 +27,7 @@ from gs_video_report.compute import machine
 from gs_video_report.compute.base import ProgressCallback
 from gs_video_report.compute.death import Death, KillReason, explain, signal_name
 from gs_video_report.compute.frames import FrameDecoder, encode
-from gs_video_report.errors import ComputeCrashed, ComputeFailed, GsvrError
+from gs_video_report.errors import ComputeCrashed, ComputeFailed, GsvrError, StepCancelled
 
 STDERR_KEPT_BYTES = 4096
 START_TIMEOUT_S = 60.0
@@ -104,7 +104,8 @@ class WorkerProcess(asyncio.Protocol):
         Must be called in the thread that lives as long as the program: the kernel's wish to die
         with the parent is tied to the thread that forked (prctl(2), PR_SET_PDEATHSIG).
 
-        Raises: ComputeCrashed when it does not come up. Cancellation: the process is killed.
+        Raises: ComputeCrashed when it does not come up; StepCancelled when it was closed
+            meanwhile. Cancellation: the process is killed.
         """
         try:
             sock = self._spawn()
@@ -350,6 +351,8 @@ class WorkerProcess(asyncio.Protocol):
         return signal_name(-code) if code < 0 else f"exit code {code}"
 
     def _start_error(self) -> GsvrError:
+        if self.killed_for is KillReason.CLOSE:
+            return StepCancelled("the work was stopped")
         how = f" ({self.death_words})" if self.exited.done() else ""
         return ComputeCrashed(f"a compute process did not start{how}", _stderr=self.output_tail)
 

@@ -1,0 +1,222 @@
+"""The state of one provider's quotas: rates, day, refusals. Times are arguments.
+
+True here: several refusals of one moment shrink the rate once (multiplicative decrease); success
+restores it in small steps (additive increase: Chiu and Jain 1989); daily sums restart at the
+provider's midnight.
+Never: waits, talks to the ledger, knows of other buckets.
+Raises: LimitReached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from gs_video_report.batch.limiter_models import (
+    BucketConfig,
+    BucketSnapshot,
+    UsageEntry,
+    UsageTotals,
+    day_start,
+    next_day_start,
+)
+from gs_video_report.batch.token_bucket import Meter, MeterHold
+from gs_video_report.errors import LimitReached
+
+MIN_FACTOR = 0.1
+DECREASE = 0.5
+RECOVERY_STEP = 0.1
+RECOVERY_INTERVAL_S = 10.0
+DEFAULT_PENALTY_S = 5.0
+MAX_PENALTY_S = 120.0
+"""A server has been seen to ask for 9.2e18 seconds."""
+
+
+class Claim:
+    """What one caller wants, holds and finally used."""
+
+    def __init__(self, bucket: str, requests: int, tokens: int, usd: float) -> None:
+        self.bucket = bucket
+        self.requests = requests
+        self.tokens = tokens
+        self.usd = usd
+        self.granted_at: float | None = None
+        self.started_at: datetime | None = None
+        self.used: UsageEntry | None = None
+        self.request_hold: MeterHold | None = None
+        self.token_hold: MeterHold | None = None
+
+
+class Bucket:
+    """State of one bucket, full at `now`."""
+
+    def __init__(self, name: str, config: BucketConfig, now: float) -> None:
+        self.name = name
+        self.config = config
+        self.in_flight: set[Claim] = set()
+        self.spent = UsageTotals()
+        """Since `day`; settled claims only."""
+        self.day: datetime | None = None
+        self.loaded_at = -math.inf
+        """When `spent` was last read from the ledger."""
+        self.exhausted_until: datetime | None = None
+        self._requests = _meter(config.requests_per_minute, config.requests_burst, now)
+        self._tokens = _meter(config.tokens_per_minute, config.tokens_burst, now)
+        self._factor = 1.0
+        self._penalized_at = -math.inf
+        self._raised_at = -math.inf
+        self._blocked_until = -math.inf
+
+    @property
+    def has_daily_limit(self) -> bool:
+        """Whether the day's sums matter."""
+        config = self.config
+        return config.requests_per_day is not None or config.tokens_per_day is not None
+
+    def delay_s(self, claim: Claim, now: float, wall: datetime) -> float:
+        """Seconds until the claim may be granted; inf = until something in flight ends.
+
+        Raises: LimitReached with `resume_at` when the day's quota is spent.
+        """
+        self._check_exhausted(wall)
+        if self._waits_for_day(claim, wall) or len(self.in_flight) >= self._slots():
+            return math.inf
+        delays = [0.0, self._blocked_until - now]
+        if self._requests is not None:
+            delays.append(self._requests.delay_s(claim.requests, now))
+        if self._tokens is not None:
+            delays.append(self._tokens.delay_s(claim.tokens, now))
+        return max(delays)
+
+    def grant(self, claim: Claim, now: float, wall: datetime) -> None:
+        """Take the quota."""
+        claim.granted_at, claim.started_at = now, wall
+        self.in_flight.add(claim)
+        if self._requests is not None:
+            claim.request_hold = self._requests.take(claim.requests, now)
+        if self._tokens is not None:
+            claim.token_hold = self._tokens.take(claim.tokens, now)
+
+    def settle(
+        self, claim: Claim, used: UsageEntry, rate_tokens: int, now: float, wall: datetime
+    ) -> None:
+        """Replace the estimates by what was used.
+
+        Args:
+            rate_tokens: what counts against the quota per minute.
+        """
+        claim.used = used
+        if self._requests is not None and claim.request_hold is not None:
+            self._requests.settle(claim.request_hold, used.requests, now)
+        if self._tokens is not None and claim.token_hold is not None:
+            self._tokens.settle(claim.token_hold, rate_tokens, now)
+        self.roll_day(wall)
+        if self.day is not None and used.at >= self.day:
+            self.spent = self.with_rows(self.spent, [used])
+
+    def penalize(self, retry_after_s: float | None, now: float) -> None:
+        """A refusal: pause, and halve the rate unless that was just done."""
+        if now >= self._blocked_until:
+            self._set_factor(max(MIN_FACTOR, self._factor * DECREASE), now)
+            self._penalized_at = self._raised_at = now
+        self._blocked_until = max(self._blocked_until, now + _penalty_s(retry_after_s))
+
+    def succeed(self, claim: Claim, now: float) -> None:
+        """An accepted request that began after the last refusal raises the rate a step."""
+        due = now >= self._raised_at + RECOVERY_INTERVAL_S
+        began = -math.inf if claim.granted_at is None else claim.granted_at
+        if self._factor < 1.0 and due and began > self._penalized_at:
+            self._set_factor(min(1.0, self._factor + RECOVERY_STEP), now)
+            self._raised_at = now
+
+    def roll_day(self, wall: datetime) -> None:
+        """Start new sums when the provider's midnight has passed."""
+        today = day_start(wall, self.config.day_zone)
+        if self.day is None or today > self.day:
+            self.day, self.spent, self.loaded_at = today, UsageTotals(), -math.inf
+
+    def counted(self, tokens_in: int, tokens_out: int) -> int:
+        """Tokens as this provider's quota counts them."""
+        return tokens_in + (tokens_out if self.config.count_output_tokens else 0)
+
+    def with_rows(self, totals: UsageTotals, rows: Iterable[UsageEntry]) -> UsageTotals:
+        """`totals` plus rows."""
+        for row in rows:
+            totals = UsageTotals(
+                totals.requests + row.requests,
+                totals.tokens + self.counted(row.tokens_in, row.tokens_out),
+                totals.usd + row.usd,
+            )
+        return totals
+
+    def snapshot(self, waiting: int, now: float) -> BucketSnapshot:
+        """All numbers at this moment."""
+        return BucketSnapshot(
+            name=self.name,
+            in_flight=len(self.in_flight),
+            waiting=waiting,
+            factor=self._factor,
+            blocked_s=max(0.0, self._blocked_until - now),
+            requests_level=None if self._requests is None else self._requests.level(now),
+            tokens_level=None if self._tokens is None else self._tokens.level(now),
+            day=self.spent,
+            exhausted_until=self.exhausted_until,
+        )
+
+    def _slots(self) -> float:
+        limit = self.config.max_in_flight
+        return math.inf if limit is None else max(1, math.floor(limit * self._factor))
+
+    def _set_factor(self, factor: float, now: float) -> None:
+        self._factor = factor
+        for meter in (self._requests, self._tokens):
+            if meter is not None:
+                meter.set_factor(factor, now)
+
+    def _check_exhausted(self, wall: datetime) -> None:
+        until = self.exhausted_until
+        if until is None:
+            return
+        if wall < until:
+            raise _day_spent(f"{self.name}: the provider says the quota is spent", until)
+        self.exhausted_until = None
+
+    def _waits_for_day(self, claim: Claim, wall: datetime) -> bool:
+        """True while something in flight may turn out cheaper. Raises: LimitReached."""
+        if not self.has_daily_limit:
+            return False
+        self.roll_day(wall)
+        open_claims = [held for held in self.in_flight if held.used is None]
+        requests, tokens = self.config.requests_per_day, self.config.tokens_per_day
+        held_requests = sum(held.requests for held in open_claims)
+        held_tokens = sum(held.tokens for held in open_claims)
+        self._check_day(self.spent.requests + claim.requests, requests, "requests", wall)
+        self._check_day(self.spent.tokens + claim.tokens, tokens, "tokens", wall)
+        return _exceeds(self.spent.requests + held_requests + claim.requests, requests) or _exceeds(
+            self.spent.tokens + held_tokens + claim.tokens, tokens
+        )
+
+    def _check_day(self, wanted: int, limit: int | None, unit: str, wall: datetime) -> None:
+        if _exceeds(wanted, limit):
+            message = f"{self.name}: the daily limit of {limit} {unit} is spent"
+            raise _day_spent(message, next_day_start(wall, self.config.day_zone))
+
+
+def _exceeds(amount: int, limit: int | None) -> bool:
+    return limit is not None and amount > limit
+
+
+def _meter(per_minute: float | None, burst: float | None, now: float) -> Meter | None:
+    return None if per_minute is None else Meter(per_minute, burst, now)
+
+
+def _penalty_s(retry_after_s: float | None) -> float:
+    if retry_after_s is None or math.isnan(retry_after_s) or retry_after_s < 0:
+        return DEFAULT_PENALTY_S
+    return min(retry_after_s, MAX_PENALTY_S)
+
+
+def _day_spent(message: str, resume_at: datetime) -> LimitReached:
+    text = resume_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return LimitReached(message, hint=f"resume the batch after {text}", resume_at=text)
