@@ -128,9 +128,7 @@ def input_spec(command: ProcessCommand) -> InputSpec | None:
     ).absolute()
 
 
-def run_request(
-    command: ProcessCommand, config: Config, spec: InputSpec | None
-) -> RunRequest:
+def run_request(command: ProcessCommand, config: Config, spec: InputSpec | None) -> RunRequest:
     """Resolve options: absolute folders, the engine chosen."""
     from gs_video_report.batch.data_models import DEFAULT_PRIORITY
     from gs_video_report.batch.planner import RunRequest

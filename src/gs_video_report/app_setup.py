@@ -41,8 +41,14 @@ def templates_list(template_dir: str | None, json: bool) -> int:
     if json:
         say_json(
             [
-                {"name": t.name, "version": t.version, "title": t.title, "path": str(t.path),
-                 "description": t.description, "language": t.language}
+                {
+                    "name": t.name,
+                    "version": t.version,
+                    "title": t.title,
+                    "path": str(t.path),
+                    "description": t.description,
+                    "language": t.language,
+                }
                 for t in found
             ]
         )
@@ -60,8 +66,15 @@ def templates_show(name: str, template_dir: str | None, json: bool) -> int:
     template = load_template(name, Path(template_dir) if template_dir else None)
     text = Path(template.path).read_text(encoding="utf-8")
     if json:
-        say_json({"name": template.name, "version": template.version, "path": str(template.path),
-                  "sha256": template.sha256, "text": text})
+        say_json(
+            {
+                "name": template.name,
+                "version": template.version,
+                "path": str(template.path),
+                "sha256": template.sha256,
+                "text": text,
+            }
+        )
     else:
         sys.stdout.write(text)
     return OK
@@ -162,7 +175,7 @@ def cache_clear(cache_dir: str | None, yes: bool, json: bool) -> int:
     if json:
         say_json(asdict(freed))
     else:
-        say(f"freed {size(freed.bytes)}")
+        say(f"freed {size(freed.size_bytes)}")
     return OK
 
 
@@ -191,7 +204,9 @@ def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
     checks = check(load_config(flags, env=os.environ, cwd=Path.cwd(), config_file=config_file))
     failed = [c for c in checks if c.status == "fail"]
     if json:
-        say_json({"v": 1, "type": "doctor", "ok": not failed, "checks": [asdict(c) for c in checks]})
+        say_json(
+            {"v": 1, "type": "doctor", "ok": not failed, "checks": [asdict(c) for c in checks]}
+        )
         return int(ExitCode.FAILED) if failed else OK
     for item in checks:
         say(f"{item.status:<5} {item.message}")

@@ -6,7 +6,7 @@ Every default is None: "not given". Defaults, bounds and meaning live in config.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -21,44 +21,63 @@ def _opt(*names: str, help: str, panel: str, metavar: str | None = None) -> type
 
 
 InputDir = Annotated[
-    Optional[Path], _opt("--input-dir", "-d", help="Folder of recordings.", panel=INPUT, metavar="DIR")
+    Path | None,
+    _opt("--input-dir", "-d", help="Folder of recordings.", panel=INPUT, metavar="DIR"),
 ]
 FileList = Annotated[
-    Optional[Path],
+    Path | None,
     _opt("--file-list", "-f", help="List of files: TXT, CSV or XLSX.", panel=INPUT, metavar="FILE"),
 ]
 UrlList = Annotated[
-    Optional[Path], _opt("--url-list", "-u", help="List of URLs, one a line.", panel=INPUT, metavar="FILE")
+    Path | None,
+    _opt("--url-list", "-u", help="List of URLs, one a line.", panel=INPUT, metavar="FILE"),
 ]
 Recursive = Annotated[
-    Optional[bool],
+    bool | None,
     _opt("--recursive/--no-recursive", help="Look into sub-folders [default: yes].", panel=INPUT),
 ]
 Include = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     _opt("--include", help="Only files that match; may be repeated.", panel=INPUT, metavar="GLOB"),
 ]
 Exclude = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     _opt("--exclude", help="Not files that match; may be repeated.", panel=INPUT, metavar="GLOB"),
 ]
 Limit = Annotated[
-    Optional[int], _opt("--limit", help="At most this many inputs.", panel=INPUT, metavar="N")
+    int | None, _opt("--limit", help="At most this many inputs.", panel=INPUT, metavar="N")
 ]
 TemplateColumn = Annotated[
-    Optional[str],
-    _opt("--template-column", help="Column of the list that names the template.", panel=INPUT, metavar="NAME"),
+    str | None,
+    _opt(
+        "--template-column",
+        help="Column of the list that names the template.",
+        panel=INPUT,
+        metavar="NAME",
+    ),
 ]
 Template = Annotated[
-    Optional[str],
-    _opt("--template", "-t", help="Report template [default: chinese_transcript].", panel=OUTPUT, metavar="NAME"),
+    str | None,
+    _opt(
+        "--template",
+        "-t",
+        help="Report template [default: chinese_transcript].",
+        panel=OUTPUT,
+        metavar="NAME",
+    ),
 ]
 Output = Annotated[
-    Optional[str],
-    _opt("--output", "-o", help="Folder for the reports [default: ./batch_output].", panel=OUTPUT, metavar="DIR"),
+    str | None,
+    _opt(
+        "--output",
+        "-o",
+        help="Folder for the reports [default: ./batch_output].",
+        panel=OUTPUT,
+        metavar="DIR",
+    ),
 ]
 OutputPattern = Annotated[
-    Optional[str],
+    str | None,
     _opt(
         "--output-pattern",
         help="Where a report goes: {template} {dir} {name} {stem} {ext} {seq} {batch} "
@@ -68,11 +87,11 @@ OutputPattern = Annotated[
     ),
 ]
 Formats = Annotated[
-    Optional[str],
+    str | None,
     _opt("--formats", help="Of md,html,srt,vtt,json [default: all].", panel=OUTPUT, metavar="LIST"),
 ]
 SkipExisting = Annotated[
-    Optional[bool],
+    bool | None,
     _opt(
         "--skip-existing/--no-skip-existing",
         help="Skip videos whose report is there and matches source and template.",
@@ -80,14 +99,15 @@ SkipExisting = Annotated[
     ),
 ]
 TemplateDir = Annotated[
-    Optional[str], _opt("--template-dir", help="Folder of your own templates.", panel=OUTPUT, metavar="DIR")
+    str | None,
+    _opt("--template-dir", help="Folder of your own templates.", panel=OUTPUT, metavar="DIR"),
 ]
 Engine = Annotated[
-    Optional[str],
+    str | None,
     _opt("--engine", help="auto or local [default: auto].", panel=EXECUTION, metavar="NAME"),
 ]
 AsrModel = Annotated[
-    Optional[str],
+    str | None,
     _opt(
         "--asr-model",
         help="Speech model: a name, a folder, or an installed model package [default: auto].",
@@ -96,11 +116,16 @@ AsrModel = Annotated[
     ),
 ]
 Language = Annotated[
-    Optional[str],
-    _opt("--language", help="Spoken language, such as en or zh [default: detected].", panel=EXECUTION, metavar="CODE"),
+    str | None,
+    _opt(
+        "--language",
+        help="Spoken language, such as en or zh [default: detected].",
+        panel=EXECUTION,
+        metavar="CODE",
+    ),
 ]
 Subtitles = Annotated[
-    Optional[str],
+    str | None,
     _opt(
         "--subtitles",
         help="prefer: use existing subtitles instead of speech recognition; ignore [default: prefer].",
@@ -109,23 +134,25 @@ Subtitles = Annotated[
     ),
 ]
 Slides = Annotated[
-    Optional[bool], _opt("--slides/--no-slides", help="Find slides [default: yes].", panel=EXECUTION)
+    bool | None,
+    _opt("--slides/--no-slides", help="Find slides [default: yes].", panel=EXECUTION),
 ]
 Ocr = Annotated[
-    Optional[bool], _opt("--ocr/--no-ocr", help="Read the slides [default: yes].", panel=EXECUTION)
+    bool | None, _opt("--ocr/--no-ocr", help="Read the slides [default: yes].", panel=EXECUTION)
 ]
 Parallel = Annotated[
-    Optional[int], _opt("--parallel", "-p", help="Videos in flight [default: 4].", panel=EXECUTION, metavar="N")
+    int | None,
+    _opt("--parallel", "-p", help="Videos in flight [default: 4].", panel=EXECUTION, metavar="N"),
 ]
 Priority = Annotated[
-    Optional[int],
+    int | None,
     _opt("--priority", help="0 (first) to 100 [default: 50].", panel=EXECUTION, metavar="N"),
 ]
 New = Annotated[
     bool, _opt("--new", help="Start a new batch even if the same one is there.", panel=EXECUTION)
 ]
 ResumeFrom = Annotated[
-    Optional[str],
+    str | None,
     _opt(
         "--resume-from",
         help="Go on: latest, a batch id, a checkpoint id or a checkpoint file.",
@@ -136,39 +163,63 @@ ResumeFrom = Annotated[
 DryRun = Annotated[
     bool, _opt("--dry-run", "-n", help="Show work, time and cost; write nothing.", panel=EXECUTION)
 ]
-ShowAll = Annotated[
-    bool, _opt("--all", help="With --dry-run: show every file.", panel=DISPLAY)
-]
+ShowAll = Annotated[bool, _opt("--all", help="With --dry-run: show every file.", panel=DISPLAY)]
 MaxRetries = Annotated[
-    Optional[int],
+    int | None,
     _opt("--max-retries", help="Tries after the first [default: 3].", panel=LIMITS, metavar="N"),
 ]
 Timeout = Annotated[
-    Optional[str],
-    _opt("--timeout", help="Working time per video and try [default: 1800s].", panel=LIMITS, metavar="TIME"),
+    str | None,
+    _opt(
+        "--timeout",
+        help="Working time per video and try [default: 1800s].",
+        panel=LIMITS,
+        metavar="TIME",
+    ),
 ]
 StallTimeout = Annotated[
-    Optional[str],
-    _opt("--stall-timeout", help="Longest time without progress [default: 300s].", panel=LIMITS, metavar="TIME"),
+    str | None,
+    _opt(
+        "--stall-timeout",
+        help="Longest time without progress [default: 300s].",
+        panel=LIMITS,
+        metavar="TIME",
+    ),
 ]
 ConfigFile = Annotated[
-    Optional[Path],
-    _opt("--config", "-c", help="Configuration file instead of gsvr.yaml.", panel=EXECUTION, metavar="FILE"),
+    Path | None,
+    _opt(
+        "--config",
+        "-c",
+        help="Configuration file instead of gsvr.yaml.",
+        panel=EXECUTION,
+        metavar="FILE",
+    ),
 ]
 Db = Annotated[
-    Optional[str],
+    str | None,
     _opt("--db", help="Database [default: ./batch_tasks.db].", panel=EXECUTION, metavar="FILE"),
 ]
 CacheDir = Annotated[
-    Optional[str], _opt("--cache-dir", help="Folder of the cache.", panel=EXECUTION, metavar="DIR")
+    str | None, _opt("--cache-dir", help="Folder of the cache.", panel=EXECUTION, metavar="DIR")
 ]
 ProgressFile = Annotated[
-    Optional[Path],
-    _opt("--progress-file", help="Keep the progress in this JSON file.", panel=DISPLAY, metavar="FILE"),
+    Path | None,
+    _opt(
+        "--progress-file",
+        help="Keep the progress in this JSON file.",
+        panel=DISPLAY,
+        metavar="FILE",
+    ),
 ]
 Progress = Annotated[
     str,
-    _opt("--progress", help="auto, live, plain or none [default: auto].", panel=DISPLAY, metavar="HOW"),
+    _opt(
+        "--progress",
+        help="auto, live, plain or none [default: auto].",
+        panel=DISPLAY,
+        metavar="HOW",
+    ),
 ]
 Json = Annotated[bool, _opt("--json", help="Machine-readable output on stdout.", panel=DISPLAY)]
 Verbose = Annotated[

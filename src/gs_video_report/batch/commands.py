@@ -128,7 +128,9 @@ async def verify(queue: TaskQueue, ref: str, *, repair: bool) -> VerifyReport:
     the journal, so only the writing is done anew.
     """
     row = await queue.get_batch(ref)
-    checked, problems, broken = 0, [], []
+    checked = 0
+    problems: list[tuple[str, str]] = []
+    broken: list[int] = []
     done = {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
     async for task in queue.iter_tasks(row.batch_id, done):
         if task.result is None:
@@ -150,9 +152,27 @@ async def verify(queue: TaskQueue, ref: str, *, repair: bool) -> VerifyReport:
 # --- export ---------------------------------------------------------------------------------------
 
 EXPORT_FIELDS: tuple[str, ...] = (
-    "ref", "name", "source", "status", "template", "priority", "attempt", "media_s", "language",
-    "engine", "seconds", "usd", "started_at", "finished_at", "error_code", "error", "json",
-    "markdown", "html", "srt", "vtt",
+    "ref",
+    "name",
+    "source",
+    "status",
+    "template",
+    "priority",
+    "attempt",
+    "media_s",
+    "language",
+    "engine",
+    "seconds",
+    "usd",
+    "started_at",
+    "finished_at",
+    "error_code",
+    "error",
+    "json",
+    "markdown",
+    "html",
+    "srt",
+    "vtt",
 )
 
 

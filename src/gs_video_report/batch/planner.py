@@ -174,7 +174,7 @@ async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:
     if opened.scan.added:
         opened.notes.append(f"{opened.scan.added} new files were added to the batch")
     if before.total == 0 and opened.scan.added == 0:
-        raise _nothing(spec, opened.scan)
+        raise nothing_found(spec, opened.scan)
     return opened
 
 
@@ -191,9 +191,7 @@ async def _apply(queue: TaskQueue, row: BatchRow, options: BatchOptions) -> Batc
     return replace(row, options=options)
 
 
-async def _create(
-    queue: TaskQueue, request: RunRequest, spec: InputSpec, key: str
-) -> OpenedBatch:
+async def _create(queue: TaskQueue, request: RunRequest, spec: InputSpec, key: str) -> OpenedBatch:
     row = BatchRow(
         batch_id=secrets.token_hex(4),
         name=Path(spec.path).name or spec.path,
@@ -209,7 +207,7 @@ async def _create(
     try:
         await _add(queue, opened, request, spec)
         if not opened.scan.found:
-            raise _nothing(spec, opened.scan)
+            raise nothing_found(spec, opened.scan)
     except BaseException as error:
         reason = str(error) or type(error).__name__
         await asyncio.shield(
@@ -219,9 +217,7 @@ async def _create(
     return opened
 
 
-async def _add(
-    queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec: InputSpec
-) -> None:
+async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec: InputSpec) -> None:
     report = opened.scan
 
     async def tasks() -> AsyncIterator[NewTask]:
@@ -251,7 +247,7 @@ def _take(
     return list(islice(iterator, size))
 
 
-def _nothing(spec: InputSpec, report: ScanReport) -> NoInputError:
+def nothing_found(spec: InputSpec, report: ScanReport) -> NoInputError:
     if report.problem_count:
         first = report.problems[0]
         return NoInputError(

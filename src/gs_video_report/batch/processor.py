@@ -89,7 +89,6 @@ class BatchProcessor:
         started = time.monotonic()
         options = self.row.options
         engine = registry.make(options.engine, _plain(options))
-        engine.check_ready()
         load_template(options.template, _dir(options.template_dir))
         _make_output_dir(options.output_dir)
         queue = TaskQueue(self.database)
@@ -99,6 +98,7 @@ class BatchProcessor:
         compute = ProcessBackend(options.compute_processes or None)
         try:
             await compute.start()
+            await engine.prepare(compute)
             return await self._drain(queue, cache, compute, engine, lock, started)
         finally:
             await asyncio.shield(compute.close(0.5))

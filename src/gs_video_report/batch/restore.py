@@ -103,9 +103,12 @@ async def _restore_into(
 async def _recheck(queue: TaskQueue, batch_id: str, output_dir: Path) -> int:
     """Requeue completed tasks whose outputs are missing or altered."""
     done = {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
-    broken = []
+    broken: list[int] = []
     async for task in queue.iter_tasks(batch_id, done):
-        if task.result is None or await asyncio.to_thread(verify_outputs, task.result, output_dir):
+        sound = task.result is not None and not await asyncio.to_thread(
+            verify_outputs, task.result, output_dir
+        )
+        if not sound:
             broken.append(task.task_id)
     if not broken:
         return 0

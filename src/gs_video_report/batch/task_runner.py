@@ -22,7 +22,7 @@ from gs_video_report.batch.data_models import (
     Usage,
     VideoTask,
 )
-from gs_video_report.batch.step_journal import MISSING, StepJournal
+from gs_video_report.batch.step_journal import MISSING, StepJournal, step_key
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.worker_pool import TaskControl
 from gs_video_report.cache import ArtifactStore
@@ -136,17 +136,16 @@ class JournaledSteps:
             return value
         if self.control.stopping.is_set():
             raise StepCancelled("stopped before the next step", stage=name)
-        async with self.journal.flight(self.fingerprint, name, part, params):
+        async with self.journal.flight(step_key(self.fingerprint, name, part, params)):
             value = await self.journal.get(self.fingerprint, name, part, params)
             if value is not MISSING and self._whole(value, artifacts):
                 self.reused += 1
                 return value
-            replaces = value is not MISSING
-            return await self._run(name, fn, part, params, replaces)
+            if value is not MISSING:  # its artifacts are gone: this value is of no use any more
+                await self.journal.forget(self.fingerprint, name, part, params)
+            return await self._run(name, fn, part, params)
 
-    async def _run(
-        self, name: str, fn: StepFunction, part: int, params: dict[str, Any], replaces: bool
-    ) -> Any:
+    async def _run(self, name: str, fn: StepFunction, part: int, params: dict[str, Any]) -> Any:
         started = time.monotonic()
         value = await fn()
         put = self.journal.put(
@@ -158,7 +157,6 @@ class JournaledSteps:
             seconds=time.monotonic() - started,
             task_id=self.task.task_id,
             attempt=self.task.attempt,
-            replace=replaces,
         )
         self.ran += 1
         return await asyncio.shield(put)
@@ -226,9 +224,7 @@ class _TaskRun:
         existing = await self._existing(template, fingerprint)
         if existing is not None:
             return existing
-        steps = JournaledSteps(
-            shared.journal, task, self.control, shared.cache, fingerprint
-        )
+        steps = JournaledSteps(shared.journal, task, self.control, shared.cache, fingerprint)
         context = self._context(template, compute, steps, fingerprint)
         report = await shared.engine.analyze(context)
         result = await self._write(report, template, compute, steps)

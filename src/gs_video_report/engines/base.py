@@ -91,9 +91,7 @@ class Stepper(Protocol):
 class Limiter(Protocol):
     """What engines see of ApiLimiter; see batch/api_limiter.py for the full contract."""
 
-    def reserve(
-        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
-    ) -> Any:
+    def reserve(self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0) -> Any:
         """Async context manager: waits for quota, yields a Reservation with `settle()`."""
         ...
 
@@ -133,8 +131,11 @@ class Engine(Protocol):
 
     capabilities: EngineCapabilities
 
-    def check_ready(self) -> None:
-        """Raise DependencyMissing, ModelMissing or AuthenticationError if it cannot work here."""
+    async def prepare(self, compute: ComputeBackend) -> None:
+        """Make ready what takes time (such as joining a model), once, before the first task.
+
+        Raises: DependencyMissing, ModelMissing or AuthenticationError if it cannot work here.
+        """
 
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """What `duration_s` seconds of recording will cost. Pure."""

@@ -96,7 +96,10 @@ def resolve_model(name: str, cache_root: str) -> dict[str, Any]:
     """Find, join and verify the speech model; the dict of `SpeechModel`."""
     from gs_video_report.media.asr_models import resolve_model as run
 
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(run(name, Path(cache_root))).items()}
+    return {
+        k: str(v) if isinstance(v, Path) else v
+        for k, v in asdict(run(name, Path(cache_root))).items()
+    }
 
 
 def compose(payload: dict[str, Any]) -> dict[str, Any]:

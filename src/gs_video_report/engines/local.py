@@ -12,7 +12,8 @@ from pathlib import PurePath
 from typing import Any
 
 from gs_video_report import __version__
-from gs_video_report.engines import stages
+from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines import jobs, stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.errors import CorruptMediaError, DependencyMissing
 from gs_video_report.report.model import (
@@ -56,8 +57,9 @@ class LocalEngine:
     def __init__(self, *, asr_model: str = "auto", cache_root: str = "") -> None:
         self._asr_model = asr_model
         self._cache_root = cache_root
+        self._model: dict[str, Any] = {}
 
-    def check_ready(self) -> None:
+    async def prepare(self, compute: ComputeBackend) -> None:
         """Raise DependencyMissing or ModelMissing, with the way out, before anything starts."""
         missing = [pip for name, pip in _PACKAGES.items() if importlib.util.find_spec(name) is None]
         if missing:
@@ -65,9 +67,7 @@ class LocalEngine:
                 f"the local engine needs packages that are not installed: {', '.join(missing)}",
                 hint="pip install 'gs-video-report[local]'",
             )
-        from gs_video_report.media.asr_models import find_model
-
-        find_model(self._asr_model, self._cache_root)
+        self._model = await compute.run(jobs.resolve_model, self._asr_model, self._cache_root)
 
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """CPU seconds of one core for `duration_s` seconds of recording."""
@@ -78,7 +78,7 @@ class LocalEngine:
     async def analyze(self, ctx: TaskContext) -> VideoReport:
         """Probe, transcribe, find and read slides, compose."""
         found = await stages.probe(ctx)
-        spoken = await stages.transcript(ctx, found)
+        spoken = await stages.transcript(ctx, found, self._model)
         slides, picture_notices = await stages.slides(ctx, found, spoken.language)
         if not spoken.segments and not slides and found["video"] is None and not found["audio"]:
             raise CorruptMediaError("nothing in the file can be decoded", stage="compose")

@@ -89,7 +89,11 @@ def probe_notices(found: dict[str, Any]) -> list[Notice]:
     notices = []
     if not found["audio"]:
         notices.append(
-            Notice("no_audio", "The recording has no audio track, so there is no transcript.", "warning")
+            Notice(
+                "no_audio",
+                "The recording has no audio track, so there is no transcript.",
+                "warning",
+            )
         )
     if found["video"] is None:
         notices.append(Notice("no_video", "The recording has no pictures, so there are no slides."))
@@ -107,15 +111,17 @@ def probe_notices(found: dict[str, Any]) -> list[Notice]:
 # --- audio and speech ------------------------------------------------------------------------
 
 
-async def transcript(ctx: TaskContext, found: dict[str, Any]) -> Transcript:
-    """Existing subtitles if wanted and there, else speech recognition."""
+async def transcript(
+    ctx: TaskContext, found: dict[str, Any], model: dict[str, Any]
+) -> Transcript:
+    """Existing subtitles if wanted and there, else speech recognition with `model`."""
     if ctx.options.get("subtitles", "prefer") == "prefer":
         known = await _from_subtitles(ctx, found)
         if known is not None:
             return known
     if not found["audio"]:
         return Transcript()
-    return await _from_speech(ctx, found)
+    return await _from_speech(ctx, found, model)
 
 
 async def _from_subtitles(ctx: TaskContext, found: dict[str, Any]) -> Transcript | None:
@@ -156,11 +162,15 @@ def _subtitle_transcript(choice: Any, parsed: dict[str, Any]) -> Transcript:
         source, words = f"sidecar:{name}", f"the subtitle file {name}"
     else:
         source, words = f"embedded:{choice.index}", "the subtitles inside the recording"
-    notice = Notice("subtitles_used", f"The transcript is taken from {words}, not from speech recognition.")
+    notice = Notice(
+        "subtitles_used", f"The transcript is taken from {words}, not from speech recognition."
+    )
     return Transcript(segments, language, None, source, "", [notice])
 
 
-async def _from_speech(ctx: TaskContext, found: dict[str, Any]) -> Transcript:
+async def _from_speech(
+    ctx: TaskContext, found: dict[str, Any], model: dict[str, Any]
+) -> Transcript:
     try:
         track = await audio(ctx)
     except PermanentError as error:
@@ -176,12 +186,6 @@ async def _from_speech(ctx: TaskContext, found: dict[str, Any]) -> Transcript:
             Notice("no_speech", "No speech was found in the sound of this recording.", "info")
         )
         return Transcript(notices=notices)
-    model = await ctx.compute.run(
-        jobs.resolve_model,
-        str(ctx.options.get("asr_model", "auto")),
-        str(ctx.cache.root),
-        priority=ctx.priority,
-    )
     language, probability = await _language(ctx, track, pcm, plan, model)
     texts = await _chunks(ctx, track, pcm, plan, model, language)
     segments = tuple(_segments(texts))

@@ -1,0 +1,246 @@
+"""What the commands on existing batches do: list, status, show, pause, cancel, retry, verify ..."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gs_video_report import app
+from gs_video_report.app import ProcessCommand, queue_of
+from gs_video_report.app_setup import confirm, say, say_json
+from gs_video_report.batch import commands
+from gs_video_report.batch.data_models import TaskStatus
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.boundary import Faces
+from gs_video_report.errors import ExitCode, NotFoundError, UsageError
+from gs_video_report.terminal import tables
+
+OK = int(ExitCode.OK)
+WATCH_S = 1.0
+"""Seconds between two looks of `status --watch`."""
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone()
+
+
+def _colour() -> bool:
+    from gs_video_report.terminal.styles import tolerate_encoding, wants_colour
+
+    tolerate_encoding(sys.stdout)
+    return wants_colour(sys.stdout, os.environ)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+async def list_batches(access: ProcessCommand, json: bool, limit: int) -> int:
+    """`gsvr batch list`."""
+    try:
+        async with queue_of(app.load(access), read_only=True) as queue:
+            states = await commands.batch_states(queue, limit)
+    except NotFoundError:
+        states = []  # no database yet: no batches
+    if json:
+        say_json(tables.batch_list_json(states))
+        return OK
+    for line in tables.batch_list(states, now=_now(), columns=_columns(), colour=_colour()):
+        say(line)
+    return OK
+
+
+async def status(access: ProcessCommand, json: bool, ref: str, watch: bool) -> int:
+    """`gsvr batch status`, once or until the batch ends."""
+    async with queue_of(app.load(access), read_only=True) as queue:
+        while True:
+            state = await commands.batch_state(queue, ref)
+            await _show_status(queue, state, json, clear=watch and sys.stdout.isatty())
+            if not watch or not state.live:
+                return OK
+            await asyncio.sleep(WATCH_S)
+
+
+async def _show_status(
+    queue: TaskQueue, state: commands.BatchState, json: bool, *, clear: bool
+) -> None:
+    from gs_video_report.batch.processor import failure_groups
+
+    batch_id = state.row.batch_id
+    failures = await failure_groups(queue, batch_id)
+    running = [t async for t in queue.iter_tasks(batch_id, {TaskStatus.RUNNING})]
+    if json:
+        from gs_video_report.terminal.stream import json_line
+
+        say(json_line(tables.batch_status_json(state, failures, running=running)))
+        return
+    lines = tables.batch_status(
+        state, failures, running=running, now=_now(), columns=_columns(), colour=_colour()
+    )
+    if clear:
+        sys.stdout.write("\x1b[H\x1b[J")
+    for line in lines:
+        say(line)
+
+
+async def show(access: ProcessCommand, json: bool, ref: str) -> int:
+    """`gsvr batch show TASK`."""
+    async with queue_of(app.load(access), read_only=True) as queue:
+        details = await commands.task_details(queue, ref)
+        row = await queue.get_batch(details["task"].batch_id)
+    task, attempts, events = details["task"], details["attempts"], details["events"]
+    if json:
+        say_json(tables.task_show_json(task, attempts, events))
+        return OK
+    tries = row.options.max_retries + 1
+    for line in tables.task_show(task, attempts, events, now=_now(), tries=tries):
+        say(line)
+    return OK
+
+
+async def pause(access: ProcessCommand, json: bool, ref: str) -> int:
+    """`gsvr batch pause`."""
+    async with queue_of(app.load(access), read_only=False) as queue:
+        state = await commands.pause(queue, ref)
+    return _changed(state, json, f"gsvr batch resume {state.row.batch_id}")
+
+
+async def cancel(access: ProcessCommand, json: bool, ref: str, yes: bool) -> int:
+    """`gsvr batch cancel`."""
+    async with queue_of(app.load(access), read_only=False) as queue:
+        row = await queue.get_batch(ref)
+        confirm(yes, f"Cancel batch {row.batch_id} ({row.name})?")
+        state, ended = await commands.cancel(queue, row.batch_id)
+    if not json:
+        say(f"{ended} waiting videos cancelled")
+    return _changed(state, json, f"gsvr batch retry {state.row.batch_id}")
+
+
+def _changed(state: commands.BatchState, json: bool, following: str) -> int:
+    if json:
+        say_json(tables.batch_status_json(state))
+    else:
+        say(f"Batch {state.row.batch_id} is {state.word}: {tables.counts_text(state.counts)}")
+        say(f"Next:  {following}")
+    return OK
+
+
+async def retry(
+    access: ProcessCommand, faces: Faces, ref: str, *, failed: bool, start: bool
+) -> int:
+    """`gsvr batch retry`: put tasks back and, unless told otherwise, process them."""
+    async with queue_of(app.load(access), read_only=False) as queue:
+        batch_id, count = await commands.retry(queue, ref, failed=failed)
+    if not count:
+        if not faces.json:
+            say("nothing to retry")
+        return OK
+    if not start:
+        say(f"{count} videos wait again\nNext:  gsvr batch resume {batch_id}")
+        return OK
+    access.faces, access.resume_from = faces, batch_id
+    return await app.process(access)
+
+
+async def checkpoints(access: ProcessCommand, json: bool, ref: str | None) -> int:
+    """`gsvr batch checkpoints`."""
+    from gs_video_report.batch.checkpoint_manager import CheckpointManager, default_directory
+
+    folder = default_directory(app.database_path(app.load(access)))
+    found = await asyncio.to_thread(CheckpointManager(None, folder).list, ref)
+    lines = [
+        tables.CheckpointLine(
+            checkpoint_id=c.checkpoint_id,
+            batch_id=c.batch_id,
+            created_at=c.created_at,
+            reason=c.reason,
+            tasks=c.tasks,
+            size_bytes=c.size_bytes,
+            problem=c.problem,
+        )
+        for c in found
+    ]
+    if json:
+        say_json(tables.checkpoint_list_json(lines))
+        return OK
+    for line in tables.checkpoint_list(lines, now=_now(), columns=_columns(), colour=_colour()):
+        say(line)
+    return OK
+
+
+async def export(access: ProcessCommand, ref: str, form: str, output: Path | None) -> int:
+    """`gsvr batch export`: CSV or JSON lines, to a file or to stdout."""
+    if form not in ("csv", "json"):
+        raise UsageError(f"--format is csv or json, not {form!r}")
+    async with queue_of(app.load(access), read_only=True) as queue:
+        row = await queue.get_batch(ref)
+        tasks = queue.iter_tasks(row.batch_id)
+        lines = commands.export_csv(tasks) if form == "csv" else commands.export_json(tasks)
+        if output is None:
+            await _stream(lines)
+            return OK
+        from gs_video_report.files import write_atomic
+
+        text = "".join([line async for line in lines])
+        # A byte order mark makes spreadsheet programs read the CSV as UTF-8.
+        data = text.encode("utf-8-sig" if form == "csv" else "utf-8", "replace")
+        write_atomic(output, data)
+        say(f"written: {output}")
+    return OK
+
+
+async def _stream(lines: AsyncIterator[str]) -> None:
+    from gs_video_report.terminal.styles import tolerate_encoding
+
+    tolerate_encoding(sys.stdout)
+    async for line in lines:
+        sys.stdout.write(line)
+
+
+async def verify(access: ProcessCommand, faces: Faces, ref: str, *, repair: bool) -> int:
+    """`gsvr batch verify`: 0 when all is sound (or mended), 3 when reports are damaged."""
+    async with queue_of(app.load(access), read_only=not repair) as queue:
+        report = await commands.verify(queue, ref, repair=repair)
+    _tell_verify(report, faces.json)
+    if report.database:
+        return int(ExitCode.FAILED)
+    if not report.problems:
+        return OK
+    if not report.requeued:
+        return int(ExitCode.PARTIAL)
+    access.faces, access.resume_from = faces, report.batch_id
+    return await app.process(access)
+
+
+def _tell_verify(report: commands.VerifyReport, json: bool) -> None:
+    from gs_video_report.terminal.stream import json_line
+    from gs_video_report.terminal.styles import clean, plural
+
+    if json:
+        value: dict[str, Any] = {
+            "v": 1,
+            "type": "verify",
+            "batch": report.batch_id,
+            "checked": report.checked,
+            "problems": [{"ref": r, "problem": p} for r, p in report.problems],
+            "requeued": report.requeued,
+            "database": list(report.database),
+        }
+        say(json_line(value))
+        return
+    for ref, problem in report.problems:
+        say(f"{ref}  {clean(problem)}")
+    for problem in report.database:
+        say(f"database: {clean(problem)}")
+    if report.problems:
+        say(f"{plural(report.checked, 'report')} checked, {len(report.problems)} not as written")
+        if not report.requeued:
+            say(f"Next:  gsvr batch verify {report.batch_id} --repair")
+    else:
+        say(f"{plural(report.checked, 'report')} checked: all as written")
