@@ -141,7 +141,7 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
     Option(
         "compute_processes", Kind.INT, 0, _E,
         "Processes for speech and pictures; 0 takes as many as cores and memory allow.",
-        low=0, high=256,
+        low=0, high=256, flag="",
     ),
     Option(
         "max_retries", Kind.INT, 3, _E, "Tries after the first one that failed.",
@@ -164,11 +164,11 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
     Option(
         "cost_limit_usd", Kind.NUMBER, None, _E,
         "Pause the batch before it spends more than so many US dollars; none for no limit.",
-        key="max_cost", low=0.0, high=1e6, optional=True, aliases=("cost_limit",),
+        key="max_cost", low=0.0, high=1e6, optional=True, aliases=("cost_limit",), flag="",
     ),
     Option(
         "checkpoint_interval_s", Kind.DURATION, 60.0, _E, "Time between checkpoints.",
-        key="checkpoint_interval", low=1.0, high=_DAY_S,
+        key="checkpoint_interval", low=1.0, high=_DAY_S, flag="",
     ),
     Option(
         "db", Kind.PATH, "./batch_tasks.db", _P, "Database file of the batches.",
@@ -178,7 +178,7 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
     Option(
         "cache_limit_bytes", Kind.SIZE, 20_000_000_000, _P,
         "The cache is trimmed to this size, the least recently used first.",
-        key="cache_limit", low=100_000_000, high=1e15, stored=False,
+        key="cache_limit", low=100_000_000, high=1e15, stored=False, flag="",
     ),
     Option(
         "template_dir", Kind.PATH, "$XDG_CONFIG_HOME/gsvr/templates", _P,
@@ -195,15 +195,15 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "color", Kind.CHOICE, "auto", _D, "Colour of the output; NO_COLOR is obeyed.",
-        choices=("auto", "always", "never"), stored=False,
+        choices=("auto", "always", "never"), stored=False, flag="",
     ),
     Option(
         "log_level", Kind.CHOICE, "warning", _D, "Least important messages that are shown.",
-        choices=("error", "warning", "info", "debug"), stored=False,
+        choices=("error", "warning", "info", "debug"), stored=False, flag="",
     ),
     Option(
         "log_file", Kind.PATH, None, _D, "Write all messages to this file as well.",
-        stored=False, optional=True,
+        stored=False, optional=True, flag="",
     ),
 )  # fmt: skip
 

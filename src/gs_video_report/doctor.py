@@ -243,7 +243,8 @@ def _terminal(_: Config) -> Iterator[Check]:
         yield Check("terminal", Status.OK, "terminal writes UTF-8")
         return
     yield Check("terminal", Status.WARN, f"the terminal writes {encoding}: names in "
-                "other scripts are shown with question marks", "export LANG=C.UTF-8, or PYTHONUTF8=1")  # fmt: skip
+                "other scripts are shown with question marks",
+                "export LANG=C.UTF-8, or PYTHONUTF8=1")  # fmt: skip
 
 
 def _machine(_: Config) -> Iterator[Check]:

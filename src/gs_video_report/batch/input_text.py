@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gs_video_report.errors import InputListError
@@ -31,6 +32,34 @@ _SAVE_AS = "save it as plain text in UTF-8 (in Excel: CSV UTF-8)"
 
 Line = tuple[int, str | None]
 """(line number from 1, text without line end, or None when the line was longer than allowed)."""
+
+
+TOO_LONG = f"the line is longer than {MAX_LINE_CHARS} characters"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be split into cells."""
+
+    reason: str
+    text: str = ""
+    """The row as written."""
+
+
+Row = tuple[int, list[str] | BadRow]
+"""(line or row number from 1, cells as text)."""
+
+
+def short(text: str, limit: int = 200) -> str:
+    """`text`, cut to `limit` characters with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def unquoted(text: str) -> str:
+    """`text` without one pair of matching quotes around it."""
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    return text
 
 
 def check_regular(path: Path) -> None:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from gs_video_report.batch.input_text import BadRow, Row
 from gs_video_report.errors import DependencyMissing, InputListError
 
 MAX_ROWS = 1_000_000
@@ -31,10 +32,8 @@ _CHUNK_ROWS = 500
 _HYPERLINK = re.compile(r'=\s*HYPERLINK\(\s*"([^"]+)"', re.IGNORECASE)
 _MARKUP_BOMB = re.compile(rb"<!(DOCTYPE|ENTITY)", re.IGNORECASE)
 
-XlsxRow = tuple[int, list[str] | str]
 
-
-def read_rows(path: Path, sheet: str | None) -> Iterator[XlsxRow]:
+def read_rows(path: Path, sheet: str | None) -> Iterator[Row]:
     """Stream (row number from 1, cells as text) of one sheet; empty rows are left out.
 
     Args:
@@ -116,7 +115,7 @@ def _choose(book: Any, path: Path, sheet: str | None) -> Any:
     raise InputListError(f"{path}: no sheet is named {sheet}", hint=f"found: {names}")
 
 
-def _rows(sheet: Any) -> Iterator[XlsxRow]:
+def _rows(sheet: Any) -> Iterator[Row]:
     sheet.reset_dimensions()  # the stored size may be wrong
     cells = sheet.iter_rows(max_col=MAX_COLUMNS, max_row=MAX_ROWS + 1, values_only=True)
     number = 0
@@ -130,7 +129,7 @@ def _rows(sheet: Any) -> Iterator[XlsxRow]:
         for row in chunk:
             number += 1
             if number > MAX_ROWS:
-                yield number, f"only the first {MAX_ROWS} rows are read"
+                yield number, BadRow(f"only the first {MAX_ROWS} rows are read")
                 return
             values = [cell_text(value) for value in row]
             if any(values):
