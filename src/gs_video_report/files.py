@@ -1,7 +1,7 @@
 """Write files so that a reader sees the old content or the new one, never half of it.
 
 Truth: a file that exists under its final name is complete and on the disk.
-Writes: `.gsvr-<random>.tmp` beside the target, then flush, fsync, rename, fsync of the folder.
+Writes: `.gsvr-<host>-<pid>-<random>.tmp` beside the target, then flush, fsync, rename, fsync of the folder.
 Never: leaves a temporary file behind after an error; follows a final symbolic link (the link
 itself is replaced); decides where anything belongs.
 Raises: DiskFullError, OutputNotWritable when writing; FileMissingError, FileUnreadableError
@@ -14,6 +14,7 @@ import errno
 import hashlib
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -140,7 +141,8 @@ def fsync_dir(path: Path) -> None:
 
 def temp_name(folder: Path) -> Path:
     """A fresh name for a temporary file in `folder`; nothing is created."""
-    return folder / f"{TEMP_PREFIX}{secrets.token_hex(8)}{TEMP_SUFFIX}"
+    owner = f"{_host()}-{os.getpid()}"
+    return folder / f"{TEMP_PREFIX}{owner}-{secrets.token_hex(6)}{TEMP_SUFFIX}"
 
 
 def is_temp_name(name: str) -> bool:
@@ -153,3 +155,38 @@ def _open_temp(folder: Path) -> tuple[Path, BinaryIO]:
     temp = temp_name(folder)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     return temp, os.fdopen(os.open(temp, flags, 0o666), "r+b")
+
+
+def _host() -> str:
+    """Eight digits that tell this machine from others that share a folder."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def sweep_temps(root: Path) -> int:
+    """Remove temporary files below `root` whose writer was killed; returns how many.
+
+    Only files of this machine whose process is gone: a live writer is never disturbed. What
+    cannot be looked at or removed is left alone.
+    """
+    mine = f"{TEMP_PREFIX}{_host()}-"
+    removed = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.startswith(mine) and name.endswith(TEMP_SUFFIX) and _is_orphan(name, mine):
+                with suppress(OSError):
+                    os.unlink(os.path.join(folder, name))  # noqa: PTH108, PTH118  (hot path)
+                    removed += 1
+    return removed
+
+
+def _is_orphan(name: str, prefix: str) -> bool:
+    pid = name.removeprefix(prefix).partition("-")[0]
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

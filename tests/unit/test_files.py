@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,20 @@ def test_temporary_names_are_recognised(tmp_path: Path) -> None:
         (temp,) = names(tmp_path)
     assert files.is_temp_name(temp)
     assert not files.is_temp_name("report.tmp")
+
+
+def test_sweep_removes_temps_of_dead_writers_and_leaves_those_of_live_ones(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from gs_video_report.files import temp_name\n"
+        "t = temp_name(Path(sys.argv[1])); t.write_text('x'); print(t)"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    orphan = Path(made.stdout.strip())
+    live = files.temp_name(tmp_path)
+    live.write_text("being written")
+    assert orphan.exists()
+    assert files.sweep_temps(tmp_path) == 1
+    assert not orphan.exists()
+    assert live.exists()

@@ -43,7 +43,7 @@ from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.process_pool import ProcessBackend
 from gs_video_report.engines import registry
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
-from gs_video_report.files import write_atomic
+from gs_video_report.files import sweep_temps, write_atomic
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.printer import Printer, TaskLine
 from gs_video_report.terminal.summary import (
@@ -117,6 +117,7 @@ class BatchProcessor:
     ) -> BatchResult:
         batch_id, options = self.row.batch_id, self.row.options
         await queue.recover(batch_id)
+        await asyncio.to_thread(sweep_temps, Path(options.output_dir))
         self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         counts = await queue.counts(batch_id)
         monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
@@ -150,7 +151,7 @@ class BatchProcessor:
         signals = StopSignals(
             on_first=lambda number: self._first_signal(monitor), on_second=self._second_signal
         )
-        with signals.installed():
+        with signals.installed(on_usr1=lambda: self.printer.status(monitor.snapshot())):
             async with _beside(
                 self._tick(monitor, queue),
                 self._checkpoint_loop(checkpoints),

@@ -43,9 +43,15 @@ class StopSignals:
         return ExitCode.SIGINT if self.first == signal.SIGINT else ExitCode.SIGTERM
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle the stop signals while the block runs; afterwards the old ways are back."""
+    def installed(self, on_usr1: Callable[[], None] | None = None) -> Iterator[None]:
+        """Handle the stop signals while the block runs; afterwards the old ways are back.
+
+        Args:
+            on_usr1: called on SIGUSR1, which asks for one line of status.
+        """
         loop = asyncio.get_running_loop()
+        if on_usr1 is not None:
+            loop.add_signal_handler(signal.SIGUSR1, on_usr1)
         before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
         for number in STOP_SIGNALS:
             if before[number] is signal.SIG_IGN and number == signal.SIGHUP:
@@ -54,6 +60,8 @@ class StopSignals:
         try:
             yield
         finally:
+            if on_usr1 is not None:
+                loop.remove_signal_handler(signal.SIGUSR1)
             for number in STOP_SIGNALS:
                 loop.remove_signal_handler(number)
                 if before[number] is not None:
