@@ -63,13 +63,12 @@ class Page:
             raise AssertionError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def until(self, script: str, timeout_s: float = 15.0) -> Any:
+    def until(self, script: str, timeout_s: float = 15.0) -> None:
         """Wait until the expression is true. Raises: AssertionError after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            value = self.run(script)
-            if value:
-                return value
+            if self.run(f"!!({script})"):
+                return
             self.browser.pump(0.05)
         raise AssertionError(f"never true: {script}")
 

@@ -182,21 +182,16 @@ def _row(number: int, segment: Segment, speaker: str | None) -> dict[str, Any]:
 
 
 def _notices(report: VideoReport, labels: dict[str, str]) -> list[dict[str, Any]]:
-    """Groups by severity, warnings first."""
-    groups = []
-    for severity in ("warning", "info"):
-        items = [
-            {
-                "name": labels.get(f"notice.{n.code}", ""),
-                "message": n.message,
-                "start_s": n.start_s,
-            }
-            for n in report.notices
-            if (n.severity == "warning") == (severity == "warning")
-        ]
-        if items:
-            groups.append({"severity": severity, "items": items})
-    return groups
+    """Warnings first."""
+    return [
+        {
+            "name": labels.get(f"notice.{n.code}", ""),
+            "message": n.message,
+            "severity": "warning" if n.severity == "warning" else "info",
+            "start_s": n.start_s,
+        }
+        for n in sorted(report.notices, key=lambda n: n.severity != "warning")
+    ]
 
 
 def _about(report: VideoReport, labels: dict[str, str]) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ EN: dict[str, str] = {
     "no_match": "No match",
     "of": "of",
     "copy_link": "Copy a link to this moment",
-    "copied": "Link copied",
+    "copied": "Copied",
     "enlarge": "Enlarge",
     "choose_file": "Choose the video file",
     "no_player": "This page could not open the recording: it was moved, or browsers do not play its "
@@ -160,7 +160,7 @@ ZH: dict[str, str] = {
     "no_match": "没有匹配",
     "of": "/",
     "copy_link": "复制此刻的链接",
-    "copied": "链接已复制",
+    "copied": "已复制",
     "enlarge": "放大",
     "choose_file": "选择视频文件",
     "no_player": "本页无法打开录像:文件已移动,或浏览器不支持其格式。文字、幻灯片和搜索均可使用;"

@@ -76,11 +76,11 @@ const show = (t) => {
   strips.forEach((a) => { a.firstChild.style.width = Math.min(100, Math.max(0, (t - a.dataset.t) / a.dataset.n * 100)) + '%'; });
   $('clock').textContent = `${clock(t)} / ${clock(data.duration)}`;
 };
-const reveal = (el, always) => {
+const reveal = (el, always, now) => {
   const box = el.getBoundingClientRect();
   const top = innerHeight * 0.15, bottom = innerHeight * 0.75;
   if (always || box.top < top || box.bottom > bottom) {
-    el.scrollIntoView({ block: 'center', behavior: calm.matches ? 'auto' : 'smooth' });
+    el.scrollIntoView({ block: 'center', behavior: now || calm.matches ? 'instant' : 'smooth' });
   }
 };
 const yieldTo = () => {
@@ -186,7 +186,7 @@ const fromHash = () => {
   if (t === null) return;
   seek(t);
   const row = rows[Math.max(0, at(starts, t + 0.001))];
-  if (row) { reveal(row, true); if (!ready) { current(rows[lit], false); lit = rows.indexOf(row); current(row, true); } }
+  if (row) { reveal(row, true, true); if (!ready) { current(rows[lit], false); lit = rows.indexOf(row); current(row, true); } }
 };
 addEventListener('hashchange', fromHash);
 
@@ -222,7 +222,7 @@ const textNodes = () => {
     const walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
       const n = walk.currentNode;
-      if (n.data.trim() && !n.parentNode.closest('.t, .pill, summary, small')) list.push(n);
+      if (n.data.trim() && !n.parentNode.closest('.t, .pill, summary, small, svg')) list.push(n);
     }
   });
   return list;
@@ -232,6 +232,7 @@ const find = () => {
   hits = []; hit = -1;
   all('.hit').forEach((el) => el.classList.remove('hit'));
   if (window.CSS && CSS.highlights) { CSS.highlights.delete('found'); CSS.highlights.delete('current'); }
+  $('prev').hidden = $('next').hidden = !q;
   if (!q) { $('count').textContent = ''; return; }
   nodes = nodes || textNodes();
   const pattern = new RegExp(q.replace(/[.*+?^${}()|[\]\\\/]/g, '\\$&').replace(/\s+/g, '\\s+'), 'giu');
