@@ -83,7 +83,8 @@ def test_bins_keep_count_and_sum_and_empty_again(lengths: list[float]) -> None:
 def test_a_sample_of_the_bins_has_the_size_asked_for(lengths: list[float], count: int) -> None:
     sample = bins_of(*lengths).spread(count)
     assert len(sample) == count
-    assert min(lengths) - 1e-6 <= min(sample) and max(sample) <= max(lengths) + 1e-6
+    assert min(lengths) - 1e-6 <= min(sample)
+    assert max(sample) <= max(lengths) + 1e-6
 
 
 def test_a_video_added_without_length_can_be_removed_with_one() -> None:

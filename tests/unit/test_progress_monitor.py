@@ -23,9 +23,7 @@ def make_monitor(
     pending: int = 10, parallel: int = 2, **options: Any
 ) -> tuple[ProgressMonitor, VirtualClock]:
     clock = VirtualClock()
-    monitor = ProgressMonitor(
-        make_batch(**options), BatchCounts(pending=pending), parallel, clock
-    )
+    monitor = ProgressMonitor(make_batch(**options), BatchCounts(pending=pending), parallel, clock)
     return monitor, clock
 
 
@@ -257,7 +255,8 @@ def test_another_process_on_the_same_batch_shortens_the_time_left() -> None:
     first = alone.snapshot().eta
     alone.counts(BatchCounts(pending=34, running=2, completed=4, media_s_done=2400))
     second = alone.snapshot().eta
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert second.mid_s < 0.65 * first.mid_s
 
 
@@ -311,7 +310,9 @@ def test_memory_stays_flat_with_ten_thousand_tasks() -> None:
 # --- robustness ------------------------------------------------------------------------------
 
 EVENTS = st.tuples(
-    st.sampled_from(["start", "stage", "wait", "media", "done", "fail", "retry", "release", "pause"]),
+    st.sampled_from(
+        ["start", "stage", "wait", "media", "done", "fail", "retry", "release", "pause"]
+    ),
     st.integers(1, 6),
     st.floats(0, 5000),
 )

@@ -66,7 +66,7 @@ def frame(snapshot: Snapshot, screen: Screen) -> list[Row]:
     rows += [_worker(line, screen, columns) for line in snapshot.workers[:shown]]
     more = len(snapshot.workers) - shown
     if more > 0:
-        rows.append([(f"    + {more} more", "dim")])
+        rows.append([(f"   + {more} more", "dim")])
     rows.append(_facts(snapshot, screen, columns))
     rows += [_failure(line, screen, columns) for line in snapshot.failures]
     rows.append(_hint(snapshot, screen, columns))
@@ -160,18 +160,18 @@ def _bar_cells(fraction: float, cells: int, glyphs: Glyphs) -> Row:
 def _worker(line: WorkerLine, screen: Screen, columns: int) -> Row:
     wide = columns >= _WIDE
     note_cells = 30 if wide else 16 if columns >= _NOTES else 0
-    fixed = 4 + 2 + 10 + 1 + 5 + 2 + 7 + 2 + (14 if wide else 0)
+    fixed = 3 + 2 + 10 + 1 + 5 + 1 + 7 + 2 + (14 if wide else 0)
     name_cells = max(8, columns - fixed - note_cells)
     name = cut_middle(printable(line.name, screen.encoding), name_cells)
     row: Row = [
-        (f"{line.slot:>3} ", "dim"),
+        (f"{line.slot:>2} ", "dim"),
         (pad(name, name_cells), ""),
         ("  " + pad(line.stage, 10), "accent" if line.stage else ""),
     ]
     if wide:
         row += [(" ", ""), *_small_bar(line.fraction, screen.glyphs), (" ", "")]
     row.append((" " + pad(percent(line.fraction), 5, right=True), ""))
-    row.append(("  " + pad(clock(line.elapsed_s), 7, right=True), "dim"))
+    row.append((" " + pad(clock(line.elapsed_s), 7, right=True), "dim"))
     if line.note and note_cells:
         note = cut_end(printable(line.note, screen.encoding), note_cells)
         row.append(("  " + note, "warn"))

@@ -8,8 +8,8 @@ Never: draws from a thread, writes to stdout, wraps a line.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -85,6 +85,7 @@ class LivePrinter:
         self._live: Live | None = None
         self._last: Snapshot | None = None
         self._drawn_s = 0.0
+        self._lost = False
 
     # --- events ------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ class LivePrinter:
     def _start(self) -> None:
         from rich.live import Live
 
-        if self._live is not None:
+        if self._live is not None or self._lost:
             return
         self._live = Live(
             console=self._console,
@@ -191,13 +192,13 @@ class LivePrinter:
             vertical_overflow="crop",
         )
         atexit.register(self._show_cursor)
-        with suppress(OSError, ValueError):
+        with self._lost_is_fine():
             self._live.start()
 
     def _draw(self, snapshot: Snapshot) -> None:
         self._drawn_s = snapshot.elapsed_s
         if self._live is not None:
-            with suppress(OSError, ValueError):
+            with self._lost_is_fine():
                 self._live.update(self._picture(snapshot), refresh=True)
 
     def _picture(self, snapshot: Snapshot) -> Group:
@@ -209,8 +210,18 @@ class LivePrinter:
 
     def _above(self, row: Row) -> None:
         """Print one row above the picture; the picture is redrawn below it."""
-        with suppress(OSError, ValueError):
-            self._console.print(_text(row), no_wrap=True, overflow="crop", crop=True)
+        if not self._lost:
+            with self._lost_is_fine():
+                self._console.print(_text(row), no_wrap=True, overflow="crop", crop=True)
+
+    @contextmanager
+    def _lost_is_fine(self) -> Iterator[None]:
+        """A vanished terminal ends the drawing, never the batch."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._lost = True
+            self.close()
 
     def _local(self) -> datetime:
         return self._now().astimezone()

@@ -33,10 +33,16 @@ class LineWriter:
         if self._lost:
             return
         try:
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            self._write(text + "\n")
         except (OSError, ValueError):
             self._lost = True
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:  # a stream that cannot be reconfigured
+            self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+        self._stream.flush()
 
 
 def json_line(value: dict[str, Any], encoding: str = "utf-8") -> str:
