@@ -26,7 +26,7 @@ from gs_video_report.media.container import (
     open_media,
     read_packets,
 )
-from gs_video_report.media.probe import default_track, start_time_s
+from gs_video_report.media.probe import default_track, longest_plausible_s, start_time_s
 from gs_video_report.media.timeline import Timeline
 from gs_video_report.progress import report
 
@@ -37,6 +37,8 @@ SAMPLE_BYTES = 2
 _MARGIN_S = 5.0
 _MARGIN_PART = 0.05
 """Silence may reach this far beyond the declared end: the larger of seconds and part."""
+_LATEST_S = 48 * 3600.0
+"""No silence is laid behind this, whatever is declared."""
 _MAX_GAPS = 1_000
 _REPORT_S = 0.5
 _AV_TIME_BASE = 1_000_000
@@ -51,7 +53,8 @@ class AudioTrack:
     decoded_s: float
     """Seconds of sound that were decoded; silence laid for gaps is not counted."""
     declared_s: float
-    """Length by the header, from the container's start; 0.0 when it does not say."""
+    """Length by the header, from the container's start; 0.0 when it does not say, or
+    says something impossible."""
     gaps: tuple[tuple[float, float], ...]
     """(start_s, end_s) between decoded sound where there was nothing to decode, now silence;
     the first 1,000. The lead-in of a track that starts late is not among them."""
@@ -84,6 +87,8 @@ def extract_audio(path: str, out_path: str, track: int | None = None) -> AudioTr
         stream = _choose(container, track, display_name(path))
         tracks = len(container.streams.audio)
         declared_s = _declared_s(container, stream)
+        if declared_s > longest_plausible_s(Path(path).stat().st_size):
+            declared_s = 0.0
         decoder = _Decoder(container, stream, declared_s)
         keep_only(container, (stream,))
         with atomic_file(Path(out_path)) as file:
@@ -100,7 +105,7 @@ class _Decoder:
         self._stream = stream
         self._declared_s = declared_s
         self._origin_s = start_time_s(container)
-        latest_s = declared_s + max(_MARGIN_S, _MARGIN_PART * declared_s)
+        latest_s = min(declared_s + max(_MARGIN_S, _MARGIN_PART * declared_s), _LATEST_S)
         limit = round(latest_s * SAMPLE_RATE) if declared_s > 0 else None
         self._timeline = Timeline(SAMPLE_RATE, limit)
         self._resampler: Any = None

@@ -1,8 +1,9 @@
 """Speech models that arrive as Python packages: which files, which hashes.
 
 Pure data. The hashes of `model.bin` for `base` and `tiny.en` are those of
-Systran/faster-whisper-base and -tiny.en; the second copy of `base` holds the same 212 tensors (compared one by one) plus two
-unused flags of a newer converter, and is accepted under its own hash only.
+Systran/faster-whisper-base and -tiny.en; the second copy of `base` holds the same 212 tensors
+(compared one by one) plus two unused flags of a newer converter, and is accepted under its own
+hash only.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ class MediaProbe:
     """(start_s, end_s, title), in order."""
     tags: dict[str, str]
     problems: tuple[str, ...]
-    """`truncated`, `video_undecodable`, `audio_undecodable`, `duration_unknown`."""
+    """`truncated`, `video_undecodable`, `audio_undecodable`, `duration_unknown`,
+    `duration_implausible` (the header claims more than the file can hold; measured instead)."""
 
 
 def probe(path: str) -> MediaProbe:
@@ -136,10 +137,13 @@ def probe(path: str) -> MediaProbe:
             duration_s=_declared_duration(container),
         )
         wanted_sound = len(container.streams.audio) > 0
+    size_bytes = Path(path).stat().st_size
     duration_s = facts.duration_s
-    if duration_s <= 0 or (facts.container == "mp3" and not has_vbr_header(path)):
+    impossible = duration_s > longest_plausible_s(size_bytes)
+    if duration_s <= 0 or impossible or (facts.container == "mp3" and not has_vbr_header(path)):
         duration_s = scan_duration(path)
     found = {
+        "duration_implausible": impossible,
         "truncated": is_cut_short(path),
         "video_undecodable": picture is not None and video is None,
         "audio_undecodable": wanted_sound and not audio,
@@ -148,7 +152,7 @@ def probe(path: str) -> MediaProbe:
     return MediaProbe(
         container=facts.container,
         duration_s=round(duration_s, 6),
-        size_bytes=Path(path).stat().st_size,
+        size_bytes=size_bytes,
         video=video,
         audio=audio,
         subtitles=facts.subtitles,
@@ -217,7 +221,14 @@ def scan_duration(path: str) -> float:
                 told = time.monotonic()
                 report(float(packet.pos or 0), float(size))
     spanned = 0.0 if first is None else last - first
-    return spanned if spanned > 0 else max(lengths.values(), default=0.0)
+    if 0 < spanned <= longest_plausible_s(size):
+        return spanned
+    return max(lengths.values(), default=0.0)
+
+
+def longest_plausible_s(size_bytes: int) -> float:
+    """A recording of this size cannot last longer: an hour, or as long as 100 bits a second."""
+    return max(3_600.0, size_bytes * 8 / 100)
 
 
 # --- choosing and checking ------------------------------------------------------------------

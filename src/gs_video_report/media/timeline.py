@@ -10,7 +10,8 @@ from __future__ import annotations
 
 TOLERANCE_S = 0.1
 """Differences up to this are rounding of time stamps; the sound is simply continued."""
-_LONGEST_GAP_S = 600
+_LONGEST_GAP_S = 4 * 3600
+_LONGEST_UNDECLARED_GAP_S = 600
 _REMEMBERED_CLOCKS = 8
 
 
@@ -19,10 +20,11 @@ class Timeline:
 
     def __init__(self, rate: int, limit: int | None) -> None:
         """`limit`: position in samples beyond which no silence is laid (declared length plus a
-        margin); None when the container declares no length: then single gaps are bounded."""
+        margin); None when the container declares no length: then single gaps are shorter."""
         self._tolerance = round(TOLERANCE_S * rate)
         self._limit = limit
-        self._longest_gap = _LONGEST_GAP_S * rate
+        longest_s = _LONGEST_UNDECLARED_GAP_S if limit is None else _LONGEST_GAP_S
+        self._longest_gap = longest_s * rate
         self._base = 0
         self._old_bases: list[int] = []
         self.position = 0
@@ -92,8 +94,8 @@ class Timeline:
         return False
 
     def _may_jump_to(self, target: int) -> bool:
-        if self._limit is not None:
-            return target <= self._limit
+        if self._limit is not None and target > self._limit:
+            return False
         return target - self.position <= self._longest_gap
 
     def _is_covered(self, target: int) -> bool:
