@@ -5,6 +5,7 @@ Pure: names and patterns only, nothing is looked up.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -81,13 +82,18 @@ def _glob_regex(glob: str) -> str:
             out.append(".*")
             i += 2
         elif glob[i] == "[" and (end := glob.find("]", i + 2)) > 0:
-            body = glob[i + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            out.append(f"[^{body[1:]}]" if body[0] in "!^" else f"[{body}]")
+            out.append(_set_regex(glob[i : end + 1]))
             i = end + 1
         else:
             out.append({"*": "[^/]*", "?": "[^/]"}.get(glob[i]) or re.escape(glob[i]))
             i += 1
     return "".join(out)
+
+
+def _set_regex(text: str) -> str:
+    """Translate `[a-z]` or `[!a]`; the standard library knows the odd cases."""
+    found = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", fnmatch.translate(text), re.DOTALL)
+    return re.escape(text) if found is None else found[1]
 
 
 @dataclass(frozen=True, slots=True)
