@@ -160,7 +160,7 @@ async def checkpoints(access: ProcessCommand, json: bool, ref: str | None) -> in
             batch_id=c.batch_id,
             created_at=c.created_at,
             reason=c.reason,
-            tasks=c.tasks,
+            tasks=c.counts.total,
             size_bytes=c.size_bytes,
             problem=c.problem,
         )

@@ -1,21 +1,27 @@
-"""Shell completion of batch references, straight from the database, without heavy imports."""
+"""Shell completion of batch references, from the database, without engines. Never raises."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import sqlite3
-from contextlib import closing
+from pathlib import Path
+
+from gs_video_report.errors import GsvrError
 
 
 def batch_refs(prefix: str) -> list[str]:
-    """Ids of the newest batches that start with `prefix`, and `latest`. Never raises."""
-    path = os.environ.get("GSVR_DB", "batch_tasks.db")
-    found = ["latest"]
+    """`latest` and the ids of the newest batches that start with `prefix`."""
+    path = Path(os.environ.get("GSVR_DB", "batch_tasks.db"))
     try:
-        from gs_video_report.batch.batch_store import recent_batch_ids
+        found = ["latest", *asyncio.run(_recent(path))]
+    except (GsvrError, OSError):
+        found = ["latest"]
+    return [ref for ref in found if ref.startswith(prefix)]
 
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as connection:
-            found += recent_batch_ids(connection)
-    except (sqlite3.Error, OSError, ImportError):
-        return [r for r in found if r.startswith(prefix)]
-    return [r for r in found if r.startswith(prefix)]
+
+async def _recent(path: Path) -> list[str]:
+    from gs_video_report.batch.persistence import Database
+    from gs_video_report.batch.task_queue import TaskQueue
+
+    async with await Database.open(path, create=False, read_only=True) as database:
+        return [row.batch_id for row, _ in await TaskQueue(database).list_batches(20)]

@@ -6,15 +6,25 @@ built from it in a compute process. Nothing here changes a state.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.batch.data_models import BatchRow, VideoTask
+import aiofiles
+
+from gs_video_report.batch.data_models import BatchRow, TaskStatus, VideoTask
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.templates.loader import load_template
+
+INDEX = "index.html"
+"""Name of the library page in the output folder."""
+MAX_BATCHES = 1000
+"""Batches that the library page looks through for reports in the same folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +37,68 @@ class BatchPages:
 
 
 async def write_batch_pages(
-    queue: TaskQueue, row: BatchRow, compute: ComputeBackend, cache: ArtifactStore
+    queue: TaskQueue,
+    row: BatchRow,
+    compute: ComputeBackend,
+    cache: ArtifactStore,
+    elapsed_s: float,
 ) -> BatchPages:
     """Write `index.html`, `summary-<batch>.md/.json` and `errors-<batch>.md/.json`.
+
+    The library page shows this batch and the reports that earlier batches put into the same
+    output folder.
 
     Raises: DiskFullError, OutputNotWritable.
     """
     from gs_video_report.report.batch_pages import build_pages
 
     work = cache.work_dir(f"pages-{row.batch_id}")
-    work.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
     listing = work / "tasks.jsonl"
     try:
-        with listing.open("w", encoding="utf-8") as file:
-            async for task in queue.iter_tasks(row.batch_id):
-                file.write(json.dumps(_entry(task)) + "\n")
+        async with aiofiles.open(listing, "w", encoding="utf-8") as file:
+            async for task in _library_tasks(queue, row):
+                await file.write(json.dumps(_entry(task, row.batch_id)) + "\n")
         counts = await queue.counts(row.batch_id)
         made: dict[str, Any] = await compute.run(
-            build_pages, _batch(row), asdict(counts), str(listing), row.options.output_dir
+            build_pages,
+            _batch(row, elapsed_s),
+            asdict(counts),
+            str(listing),
+            row.options.output_dir,
         )
     finally:
-        cache.remove_work_dir(work.name)
+        await asyncio.to_thread(cache.remove_work_dir, work.name)
     return BatchPages(**made)
 
 
-def _batch(row: BatchRow) -> dict[str, Any]:
+async def _library_tasks(queue: TaskQueue, row: BatchRow) -> AsyncIterator[VideoTask]:
+    """Tasks of this batch, then finished ones of others with the same output folder."""
+    shown: set[str] = set()
+    async for task in queue.iter_tasks(row.batch_id):
+        shown.add(_report_of(task))
+        yield task
+    done = {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
+    for other, _ in await queue.list_batches(MAX_BATCHES):
+        same_place = other.options.output_dir == row.options.output_dir
+        if not same_place or other.batch_id == row.batch_id:
+            continue
+        async for task in queue.iter_tasks(other.batch_id, done):
+            report = _report_of(task)
+            if report and report not in shown:
+                shown.add(report)
+                yield task
+
+
+def _report_of(task: VideoTask) -> str:
+    """Path of the task's JSON report below the output folder; empty without one."""
+    outputs = task.result.outputs if task.result else ()
+    return next((o.path for o in outputs if o.kind == "json"), "")
+
+
+def _batch(row: BatchRow, elapsed_s: float) -> dict[str, Any]:
+    template_dir = row.options.template_dir
+    template = load_template(row.options.template, Path(template_dir) if template_dir else None)
     return {
         "batch_id": row.batch_id,
         "name": row.name,
@@ -59,13 +106,15 @@ def _batch(row: BatchRow) -> dict[str, Any]:
         "engine": row.options.engine,
         "created_at": row.created_at,
         "tool_version": row.tool_version,
-        "template_dir": row.options.template_dir,
+        "language": template.language,
+        "elapsed_s": round(elapsed_s, 1),
     }
 
 
-def _entry(task: VideoTask) -> dict[str, Any]:
+def _entry(task: VideoTask, batch_id: str) -> dict[str, Any]:
     result = task.result
     return {
+        "current": task.batch_id == batch_id,
         "ref": task.ref,
         "seq": task.seq,
         "status": str(task.status),

@@ -13,7 +13,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
-from gs_video_report.batch.finisher import BatchPages, write_batch_pages
+from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
 from gs_video_report.batch.performance_optimizer import MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
@@ -88,13 +88,50 @@ class BatchProcessor:
         """Drain the batch (or stop on request) and say how it ended."""
         started = time.monotonic()
         options = self.row.options
-        engine = registry.make(options.engine, _plain(options))
-        load_template(options.template, _dir(options.template_dir))
-        _make_output_dir(options.output_dir)
         queue = TaskQueue(self.database)
-        cache = ArtifactStore(Path(options.cache_dir))
         lock = ProcessLock(self.database.path)
         lock.acquire()
+        try:
+            if await self._nothing_to_do(queue):
+                return await self._already_done(queue, started)
+            load_template(options.template, _dir(options.template_dir))
+            _make_output_dir(options.output_dir)
+            return await self._with_compute(queue, lock, started)
+        finally:
+            lock.close()
+
+    async def _nothing_to_do(self, queue: TaskQueue) -> bool:
+        """All tasks have ended and the library page is there."""
+        await queue.recover(self.row.batch_id)
+        counts = await queue.counts(self.row.batch_id)
+        index = Path(self.row.options.output_dir) / INDEX
+        return counts.open == 0 and counts.total > 0 and await asyncio.to_thread(index.is_file)
+
+    async def _already_done(self, queue: TaskQueue, started: float) -> BatchResult:
+        batch_id, output = self.row.batch_id, Path(self.row.options.output_dir)
+        counts = await queue.counts(batch_id)
+        monitor = ProgressMonitor(self.row, counts, self.row.options.parallel, ref=batch_id)
+        self.printer.note("everything of this batch is already done")
+        self.printer.tick(monitor.snapshot())
+        errors = output / f"errors-{batch_id}.md"
+        result = BatchResult(
+            batch_id=batch_id,
+            status=self.row.status,
+            counts=counts,
+            exit_code=int(ExitCode.PARTIAL if counts.failed else ExitCode.OK),
+            elapsed_s=time.monotonic() - started,
+            report_index=str(output / INDEX),
+            error_report=str(errors) if errors.is_file() else None,
+        )
+        self.printer.finished(result, await failure_groups(queue, batch_id))
+        return result
+
+    async def _with_compute(
+        self, queue: TaskQueue, lock: ProcessLock, started: float
+    ) -> BatchResult:
+        options = self.row.options
+        engine = registry.make(options.engine, asdict(options))
+        cache = ArtifactStore(Path(options.cache_dir))
         compute = ProcessBackend(options.compute_processes or None)
         try:
             await compute.start()
@@ -102,7 +139,6 @@ class BatchProcessor:
             return await self._drain(queue, cache, compute, engine, lock, started)
         finally:
             await asyncio.shield(compute.close(0.5))
-            lock.close()
 
     # --- the run ---------------------------------------------------------------------------------
 
@@ -116,7 +152,6 @@ class BatchProcessor:
         started: float,
     ) -> BatchResult:
         batch_id, options = self.row.batch_id, self.row.options
-        await queue.recover(batch_id)
         await asyncio.to_thread(sweep_temps, Path(options.output_dir))
         self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         counts = await queue.counts(batch_id)
@@ -190,7 +225,7 @@ class BatchProcessor:
         status, exit_code = judge(outcome, counts, signals)
         pages = BatchPages()
         if outcome.reason is StopReason.DRAINED:
-            pages = await self._pages(queue, cache, compute)
+            pages = await self._pages(queue, cache, compute, time.monotonic() - started)
         self.row = await self._set_status(queue, status, outcome, counts)
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
@@ -216,10 +251,14 @@ class BatchProcessor:
         return result
 
     async def _pages(
-        self, queue: TaskQueue, cache: ArtifactStore, compute: ProcessBackend
+        self,
+        queue: TaskQueue,
+        cache: ArtifactStore,
+        compute: ProcessBackend,
+        elapsed_s: float,
     ) -> BatchPages:
         try:
-            return await write_batch_pages(queue, self.row, compute, cache)
+            return await write_batch_pages(queue, self.row, compute, cache, elapsed_s)
         except GsvrError as error:
             self.printer.note(f"the library page could not be written: {error.message}")
             return BatchPages()
@@ -415,12 +454,6 @@ def _template_loader(template_dir: str) -> Callable[[str], Template]:
 
 def _dir(text: str) -> Path | None:
     return Path(text) if text else None
-
-
-def _plain(options: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(options)
 
 
 def _make_output_dir(path: str) -> None:

@@ -1,0 +1,178 @@
+"""Build the pages of a batch from a listing of its tasks: library page, summary, error report.
+
+Runs in a compute process. Input is a JSON-lines file, one task per line as the batch wrote it;
+finished reports are read back from their JSON one by one, so memory stays flat. A report that
+cannot be read any more is listed without its text, never silently left out.
+Raises: DiskFullError, OutputNotWritable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.files import write_atomic
+from gs_video_report.progress import report as report_progress
+from gs_video_report.report.batch_report import (
+    BatchFacts,
+    Failure,
+    error_files,
+    group_failures,
+    summary_files,
+)
+from gs_video_report.report.library import (
+    LibraryEntry,
+    LibraryInfo,
+    entry_of_report,
+    write_library,
+)
+from gs_video_report.report.model import VideoReport
+from gs_video_report.report.writer import kind_of
+
+INDEX = "index.html"
+DONE = ("completed", "skipped")
+
+
+@dataclass(slots=True)
+class _Sums:
+    failures: list[Failure] = field(default_factory=list)
+    outputs: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+def build_pages(
+    batch: dict[str, Any], counts: dict[str, Any], listing: str, output_dir: str
+) -> dict[str, str | None]:
+    """Write the pages into `output_dir`.
+
+    Args:
+        batch: batch_id, name, template, engine, status, created_at, tool_version, language.
+        counts: fields of `BatchCounts`.
+        listing: JSON-lines file of tasks; `current` tells tasks of this batch from those of
+            earlier batches with the same output folder.
+
+    Returns:
+        Absolute paths: index, summary, errors (None without failures).
+    """
+    root, sums = Path(output_dir), _Sums()
+    generated = datetime.now(UTC).isoformat(timespec="seconds")
+    info = LibraryInfo(
+        title=batch["name"],
+        batch_id=batch["batch_id"],
+        language=batch["language"],
+        retry_command=f"gsvr batch retry {batch['batch_id']} --failed",
+        generated_at=generated,
+        tool_version=batch["tool_version"],
+    )
+    write_library(root, _entries(Path(listing), root, sums, _total(counts)), info, INDEX)
+    facts = _facts(batch, counts, sums, generated)
+    groups = group_failures(sums.failures)
+    suffix = f"-{batch['batch_id']}"
+    errors = error_files(facts, groups, suffix)
+    for name, data in {**summary_files(facts, groups, suffix), **errors}.items():
+        write_atomic(root / name, data)
+    _remove_stale_errors(root, suffix, errors)
+    return {
+        "index": str(root / INDEX),
+        "summary": str(root / f"summary{suffix}.md"),
+        "errors": str(root / f"errors{suffix}.md") if errors else None,
+    }
+
+
+def _entries(listing: Path, root: Path, sums: _Sums, total: int) -> Iterator[LibraryEntry]:
+    with listing.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            task = json.loads(line)
+            if task["current"]:
+                _count(task, sums)
+            report_progress(number, max(total, number))
+            yield _entry(task, root)
+
+
+def _count(task: dict[str, Any], sums: _Sums) -> None:
+    sums.outputs.update(kind_of(path) for path in task["outputs"])
+    sums.seconds += task["seconds"] or 0.0
+    error = task["error"]
+    if task["status"] == "failed" and error:
+        sums.failures.append(
+            Failure(
+                ref=task["ref"],
+                name=task["name"],
+                code=error["code"],
+                message=error["message"],
+                hint=error["hint"],
+                stage=error["stage"],
+                attempts=task["attempt"],
+            )
+        )
+
+
+def _entry(task: dict[str, Any], root: Path) -> LibraryEntry:
+    links = {kind_of(p): p for p in task["outputs"] if kind_of(p) != "asset"}
+    if task["status"] in DONE and "json" in links:
+        report = _read(root / links["json"])
+        if report is not None:
+            return entry_of_report(report, task["ref"], task["name"], links, task["status"])
+    error = task["error"] or {}
+    return LibraryEntry(
+        ref=task["ref"],
+        status=task["status"],
+        title=task["name"],
+        name=task["name"],
+        links=links,
+        duration_s=task["media_s"] or 0.0,
+        language=task["language"],
+        error_code=error.get("code", ""),
+        error_message=error.get("message", ""),
+        error_hint=error.get("hint", ""),
+        error_stage=error.get("stage", ""),
+    )
+
+
+def _read(path: Path) -> VideoReport | None:
+    try:
+        return VideoReport.from_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _facts(
+    batch: dict[str, Any], counts: dict[str, Any], sums: _Sums, generated: str
+) -> BatchFacts:
+    return BatchFacts(
+        batch_id=batch["batch_id"],
+        name=batch["name"],
+        template=batch["template"],
+        engine=batch["engine"],
+        completed=counts["completed"],
+        failed=counts["failed"],
+        skipped=counts["skipped"],
+        cancelled=counts["cancelled"],
+        open=counts["pending"] + counts["running"] + counts["retrying"],
+        media_s=counts["media_s_done"],
+        elapsed_s=batch["elapsed_s"],
+        usd=counts["usd"],
+        status="completed",
+        created_at=batch["created_at"],
+        finished_at=generated,
+        tool_version=batch["tool_version"],
+        index=INDEX,
+        outputs=dict(sums.outputs),
+    )
+
+
+def _total(counts: dict[str, Any]) -> int:
+    states = ("pending", "running", "retrying", "completed", "failed", "cancelled", "skipped")
+    return sum(int(counts[state]) for state in states)
+
+
+def _remove_stale_errors(root: Path, suffix: str, errors: dict[str, bytes]) -> None:
+    """A retry that mended everything leaves no old error report behind."""
+    for name in (f"errors{suffix}.md", f"errors{suffix}.json"):
+        if name not in errors:
+            (root / name).unlink(missing_ok=True)
