@@ -74,6 +74,18 @@ def test_late_credit_does_not_let_two_full_buckets_into_one_moment() -> None:
     assert bucket.delay_s(100, 100.0) == pytest.approx(100)
 
 
+def test_two_credits_do_not_each_count_the_same_overflow() -> None:
+    """Found by search. The wrong result this pins: 12 used within a second, where 11 are due."""
+    bucket = TokenBucket(10, 1.0, 0.0)
+    first = bucket.take(5, 0.0)
+    second = bucket.take(3, 2.0)
+    third = bucket.take(5, 7.0)
+    bucket.settle(second, 0, 8.0)
+    bucket.settle(third, 3, 8.0)
+    bucket.settle(first, 4, 8.0)
+    assert bucket.delay_s(9, 8.0) > 0
+
+
 def test_prompt_credit_is_given_in_full() -> None:
     bucket = TokenBucket(100, 1.0, 0.0)
     hold = bucket.take(80, 0.0)
@@ -116,6 +128,19 @@ def test_window_forgets_after_its_period() -> None:
     assert window.delay_s(5, 40.0) == pytest.approx(20.0)
     assert window.delay_s(7, 40.0) == pytest.approx(50.0)
     assert window.delay_s(6, 60.0) == 0.0
+
+
+def test_window_counts_what_was_used_and_forgets_it_in_its_time() -> None:
+    window = SlidingWindow(10, 60.0)
+    entry = window.take(8, 0.0)
+    later = window.take(2, 50.0)
+    window.settle(entry, 3)
+    assert window.used(55.0) == 5
+    assert window.used(60.0) == 2
+    window.settle(entry, 9)
+    assert window.used(60.0) == 2
+    window.settle(later, 0)
+    assert window.delay_s(10, 60.0) == 0.0
 
 
 def test_window_lets_an_oversized_take_go_alone() -> None:

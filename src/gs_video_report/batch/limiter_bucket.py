@@ -124,7 +124,7 @@ class Bucket:
 
     def succeed(self, claim: Claim, now: float) -> None:
         """An accepted request that began after the last refusal raises the rate a step."""
-        due = now >= self._raised_at + RECOVERY_INTERVAL_S
+        due = now >= max(self._raised_at, self._blocked_until) + RECOVERY_INTERVAL_S
         began = -math.inf if claim.granted_at is None else claim.granted_at
         if self._factor < 1.0 and due and began > self._penalized_at:
             self._set_factor(min(1.0, self._factor + RECOVERY_STEP), now)

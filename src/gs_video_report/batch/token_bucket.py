@@ -104,6 +104,7 @@ class TokenBucket:
 class _Entry:
     at: float
     amount: float
+    forgotten: bool = False
 
 
 @dataclass(slots=True)
@@ -113,11 +114,17 @@ class SlidingWindow:
     limit: float
     period_s: float
     _entries: deque[_Entry] = field(default_factory=deque)
+    _sum: float = 0.0
 
     def used(self, now: float) -> float:
         """What was taken in the last `period_s` seconds."""
-        self._forget(now)
-        return sum(entry.amount for entry in self._entries)
+        while self._entries and self._entries[0].at + self.period_s <= now:
+            entry = self._entries.popleft()
+            entry.forgotten = True
+            self._sum -= entry.amount
+        if not self._entries:
+            self._sum = 0.0  # no rounding error is carried on
+        return self._sum
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` fits; an amount above the limit waits for an empty window."""
@@ -131,14 +138,17 @@ class SlidingWindow:
         return self.period_s
 
     def take(self, amount: float, now: float) -> _Entry:
-        """Note a take; the entry's amount may be corrected later."""
+        """Note a take."""
         entry = _Entry(now, amount)
         self._entries.append(entry)
+        self._sum += amount
         return entry
 
-    def _forget(self, now: float) -> None:
-        while self._entries and self._entries[0].at + self.period_s <= now:
-            self._entries.popleft()
+    def settle(self, entry: _Entry, used: float) -> None:
+        """Replace the taken amount by the used one, at the time it was taken."""
+        if not entry.forgotten:
+            self._sum += used - entry.amount
+        entry.amount = used
 
 
 @dataclass(slots=True, eq=False)
@@ -182,7 +192,7 @@ class Meter:
     def settle(self, held: MeterHold, used: float, now: float) -> None:
         """Replace the taken amount by the used one."""
         self.bucket.settle(held.hold, used, now)
-        held.entry.amount = used
+        self.window.settle(held.entry, used)
 
     def level(self, now: float) -> float:
         """What could be taken at once now; 0 while a large take is paid off."""
