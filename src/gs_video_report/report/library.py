@@ -253,7 +253,12 @@ def _text(entry: LibraryEntry) -> list[Any]:
     return [entry.ref, [to_ms(t) for t, _ in entry.lines], "\n".join(texts)]
 
 
-def _searchable(report: VideoReport) -> Iterable[tuple[float, str]]:
+def _searchable(report: VideoReport) -> list[tuple[float, str]]:
+    """Everything said and shown, by time."""
+    return sorted(_said_and_shown(report), key=lambda line: line[0])
+
+
+def _said_and_shown(report: VideoReport) -> Iterable[tuple[float, str]]:
     for segment in report.segments:
         yield segment.start_s, segment.text
         if segment.translation:
