@@ -8,7 +8,7 @@ Never: opens a file, sends a request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from typing import Any
 
@@ -160,7 +160,8 @@ class DryRun:
         rows = enumerate(self.rows, start=1)
         head = [(n, self._take(row)) for n, row in islice(rows, SHOWN)]
         cells = [_cells(n, row, self.info) for n, row in head if row.action == PROCESS]
-        layout = Layout.fit(_COLUMNS, [*cells, *map(_short, head)], self.columns)
+        later = [_LATER] if len(head) == SHOWN else []
+        layout = Layout.fit(_COLUMNS, [*cells, *map(_short, head), *later], self.columns)
         yield layout.header(self.colour)
         for n, row in head:
             yield self._line(layout, n, row)
@@ -200,6 +201,9 @@ _COLUMNS = (
     Column("Time", right=True),
     Column("Cost", right=True),
 )
+
+_LATER = [Cell(text) for text in ("", "x" * 40, "", "", "", "", "")]
+"""Stands for names that are not known yet when the columns are laid out."""
 
 
 def _facts(n: int, row: PlanRow) -> list[Cell]:
@@ -304,12 +308,15 @@ def _warnings(totals: PlanTotals, info: PlanInfo) -> list[str]:
     return notes
 
 
+_ROW_FIELDS = tuple(entry.name for entry in fields(PlanRow))
+
+
 def dry_run_json(rows: Iterable[PlanRow], info: PlanInfo) -> Iterator[dict[str, Any]]:
     """The twin as JSON-able objects: one `plan_row` per file, then one `plan` with the totals."""
     totals = PlanTotals()
     for n, row in enumerate(rows, start=1):
         totals.add(row)
-        yield {"v": 1, "type": "plan_row", "n": n, **asdict(row)}
+        yield {"v": 1, "type": "plan_row", "n": n} | {k: getattr(row, k) for k in _ROW_FIELDS}
     low, high = totals.wall_s(info.parallel)
     yield {
         "v": 1,
