@@ -12,7 +12,6 @@ from pathlib import Path
 
 PROCESS_BYTES = 1_200_000_000
 """What one speech process may need at its peak."""
-MEMORY_LIMIT_FACTOR = 2.5
 _CGROUP2 = Path("/sys/fs/cgroup")
 _CGROUP1_CPU = Path("/sys/fs/cgroup/cpu")
 _CGROUP1_MEMORY = Path("/sys/fs/cgroup/memory")

@@ -24,12 +24,8 @@ from gs_video_report.compute.base import ComputeBackend, ComputeStatistics, Prog
 from gs_video_report.compute.death import KillReason
 from gs_video_report.compute.frames import function_name
 from gs_video_report.compute.guard import GroupGuard
-from gs_video_report.compute.worker_process import (
-    Call,
-    WorkerOptions,
-    WorkerProcess,
-    encode_call,
-)
+from gs_video_report.compute.spawn import WorkerOptions
+from gs_video_report.compute.worker_process import Call, WorkerProcess, encode_call
 from gs_video_report.errors import StepCancelled
 
 T = TypeVar("T")
@@ -138,7 +134,7 @@ class ProcessBackend(ComputeBackend):
         function = function_name(fn)
         encoded = encode_call(args)
         await self.start()
-        worker = await self._acquire(function, priority)
+        worker = await self._usable_worker(function, priority)
         try:
             if on_start is not None:
                 on_start()
@@ -224,6 +220,12 @@ class ProcessBackend(ComputeBackend):
                 worker.kill(KillReason.CANCEL)
                 await asyncio.wait({worker.exited}, timeout=_END_WAIT_S)
             raise
+
+    async def _usable_worker(self, function: str, priority: int) -> WorkerProcess:
+        """Also when the granted process died in that very moment: nothing was sent to it."""
+        while not (worker := await self._acquire(function, priority)).is_usable():
+            self._release(worker)
+        return worker
 
     async def _acquire(self, function: str, priority: int) -> WorkerProcess:
         granted: asyncio.Future[WorkerProcess | None]

@@ -13,11 +13,8 @@ import asyncio
 import itertools
 import math
 import os
-import re
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +24,7 @@ from gs_video_report.compute import machine
 from gs_video_report.compute.base import ProgressCallback
 from gs_video_report.compute.death import Death, KillReason, explain, signal_name
 from gs_video_report.compute.frames import FrameDecoder, encode
+from gs_video_report.compute.spawn import WorkerOptions, spawn
 from gs_video_report.errors import ComputeCrashed, ComputeFailed, GsvrError, StepCancelled
 
 STDERR_KEPT_BYTES = 4096
@@ -34,26 +32,7 @@ START_TIMEOUT_S = 60.0
 KILL_GRACE_S = 0.4
 _POLL_S = 0.002
 _DISCONNECTED_GRACE_S = 5.0
-_SECRET_NAME = re.compile(r"API_?KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_CHILD_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "PYTHONHASHSEED": "0",
-    "PYTHONUTF8": "1",
-}
 _call_ids = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What all children of one backend have in common."""
-
-    nice: int = 0
-    data_limit_bytes: int = 0
-    """Hard limit of private writable memory; 0 = none."""
 
 
 @dataclass(slots=True)
@@ -85,6 +64,7 @@ class WorkerProcess(asyncio.Protocol):
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._process: subprocess.Popen[bytes]
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._decoder = FrameDecoder()
@@ -93,6 +73,7 @@ class WorkerProcess(asyncio.Protocol):
         self._kill_at = math.inf
         self._disconnected = False
         self._output = b""
+        self._output_end: int | None = None
         self._reaper: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
 
@@ -108,11 +89,12 @@ class WorkerProcess(asyncio.Protocol):
             meanwhile. Cancellation: the process is killed.
         """
         try:
-            sock = self._spawn()
+            self._process, sock, self._output_end = spawn(self.options)
         except OSError as error:
             self.exited.set_result(None)
             raise ComputeCrashed(f"no compute process could be started ({error})") from error
         on_spawn(self.pid)
+        self._loop.add_reader(self._output_end, self._read_output)
         try:
             await self._loop.create_unix_connection(lambda: self, sock=sock)
             await asyncio.wait(
@@ -166,6 +148,8 @@ class WorkerProcess(asyncio.Protocol):
 
     def call(self, function: str, args: bytes, on_progress: ProgressCallback | None) -> Call:
         """Send one call (`args` from `encode_call`); its outcome arrives in the future."""
+        self._read_output()
+        self._output = b""  # what an earlier call printed explains nothing
         call = Call(
             call_id=next(_call_ids),
             function=function,
@@ -208,32 +192,6 @@ class WorkerProcess(asyncio.Protocol):
         self._reap_soon(_DISCONNECTED_GRACE_S)
 
     # --- inside -----------------------------------------------------------------------------
-
-    def _spawn(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        read_end, write_end = os.pipe()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603  (our own module)
-                _command(theirs.fileno(), self.options),
-                stdin=subprocess.DEVNULL,
-                stdout=write_end,
-                stderr=write_end,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                env=child_environment(os.environ),
-            )
-        except BaseException:
-            ours.close()
-            os.close(read_end)
-            raise
-        finally:
-            theirs.close()
-            os.close(write_end)
-        os.set_blocking(read_end, False)
-        self._output_end: int | None = read_end
-        self._loop.add_reader(read_end, self._read_output)
-        ours.setblocking(False)
-        return ours
 
     def _handle(self, frame: tuple[Any, ...]) -> None:
         kind = frame[0]
@@ -388,20 +346,6 @@ def encode_call(args: tuple[Any, ...]) -> bytes:
         return pickle.dumps(args, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:
         raise TypeError(f"arguments cannot be sent to another process: {error}") from error
-
-
-def child_environment(environment: Any) -> dict[str, str]:
-    """The environment of a child: one thread per library, no network for models, no keys."""
-    kept = {name: text for name, text in environment.items() if not _SECRET_NAME.search(name)}
-    search = [path or os.getcwd() for path in sys.path]  # noqa: PTH109
-    return {**kept, **_CHILD_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(search)}
-
-
-def _command(descriptor: int, options: WorkerOptions) -> list[str]:
-    """`-P`: a file such as random.py in the working folder must not shadow the library."""
-    words = (descriptor, os.getpid(), options.nice, options.data_limit_bytes)
-    module = "gs_video_report.compute.child"
-    return [sys.executable, "-P", "-m", module, *map(str, words)]
 
 
 def _retrieve(outcome: asyncio.Future[Any]) -> None:
