@@ -36,7 +36,7 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def test_text_list_knows_comments_blank_lines_and_quotes(tmp_path: Path) -> None:
-    text = "# head\n\n  a.mp4  \n\"#1 intro.mp4\"\n'b c.mp4'\n-x.mp4\n\"half.mp4\n\"\"\n"
+    text = '# head\n\n  a.mp4  \n"#1 intro.mp4"\n\'b c.mp4\'\n-x.mp4\n"half.mp4\n""\n'
     path = write(tmp_path / "l.txt", text)
     assert [(e.value, e.origin) for e in entries(path)] == [
         ("a.mp4", "l.txt:3"),
@@ -45,7 +45,9 @@ def test_text_list_knows_comments_blank_lines_and_quotes(tmp_path: Path) -> None
         ("-x.mp4", "l.txt:6"),
         ('"half.mp4', "l.txt:7"),
     ]
-    assert [(p.origin, p.reason) for p in rejected(path)] == [("l.txt:8", "the quotes hold nothing")]
+    assert [(p.origin, p.reason) for p in rejected(path)] == [
+        ("l.txt:8", "the quotes hold nothing")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,9 @@ def test_csv_finds_delimiter_and_columns(tmp_path: Path, delimiter: str) -> None
 
 
 def test_chinese_headers_in_gb18030(tmp_path: Path) -> None:
-    text = "路径,链接,模板,优先级,输出名,课程\n第一讲.mp4,,t,0,导论,机器学习\n,https://e.org/v,,,,\n"
+    text = (
+        "路径,链接,模板,优先级,输出名,课程\n第一讲.mp4,,t,0,导论,机器学习\n,https://e.org/v,,,,\n"
+    )
     path = write(tmp_path / "l.csv", text.encode("gb18030"))
     first, second = entries(path)
     assert (first.value, first.is_url, first.template) == ("第一讲.mp4", None, "t")
@@ -276,7 +280,11 @@ def test_workbook_rows_become_entries(tmp_path: Path) -> None:
 def test_formulas_are_not_evaluated(tmp_path: Path) -> None:
     path = workbook(
         tmp_path / "l.xlsx",
-        [["url", "note"], ['=HYPERLINK("https://e.org/a.mp4","A")', "=1+1"], ['="https://"&"x"', ""]],
+        [
+            ["url", "note"],
+            ['=HYPERLINK("https://e.org/a.mp4","A")', "=1+1"],
+            ['="https://"&"x"', ""],
+        ],
     )
     (entry,) = entries(path)
     assert (entry.value, entry.is_url) == ("https://e.org/a.mp4", True)
@@ -323,9 +331,7 @@ def test_a_damaged_workbook_is_one_clear_error(tmp_path: Path, keep: int) -> Non
         entries(path)
 
 
-def test_missing_package_names_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_package_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(DependencyMissing) as caught:
         entries(write(tmp_path / "l.xlsx", b"x"))
