@@ -18,20 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-    "--mute-audio",
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--hide-scrollbars", "--mute-audio", "--autoplay-policy=no-user-gesture-required"),
     "--remote-debugging-pipe",
-]
+)
 
 
 def find_chromium() -> str | None:

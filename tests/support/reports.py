@@ -30,10 +30,8 @@ HOSTILE = (
 
 def friendly(source: str = "../lectures/talk (1).mp4") -> VideoReport:
     """Five sentences in three chapters over 1:02:05, two slides, everything filled in."""
-    words = tuple(
-        Word(2.5 + i * 0.5, 3.0 + i * 0.5, f" {w}")
-        for i, w in enumerate(["A", "map", "has", "keys."])
-    )
+    spoken = ("A", "map", "has", "keys.")
+    words = tuple(Word(2.5 + i / 2, 3.0 + i / 2, f" {w}") for i, w in enumerate(spoken))
     return VideoReport(
         media=MediaInfo(
             title="Hash tables: an introduction",
@@ -66,7 +64,7 @@ def friendly(source: str = "../lectures/talk (1).mp4") -> VideoReport:
         segments=(
             Segment(0.0, 2.4, "Welcome to the course.", "Ada"),
             Segment(2.5, 4.5, "A map has keys.", "Ada", words, -0.2),
-            Segment(5.0, 9.0, "Is that clear?", "Ben", (), -1.4, "清楚吗?"),
+            Segment(5.0, 9.0, "Is that clear?", "Ben", (), -1.4, "清楚吗？"),
             Segment(3600.0, 3606.5, "One hour has passed.", "Ada"),
             Segment(3723.0, 3725.25, "Goodbye.", "Ada"),
         ),

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _ALWAYS = re.compile(r"([\\`*_\[\]<>|~$^{}])")
-_ENTITY = re.compile(r"&(?=[A-Za-z0-9#])")
+_ENTITY = re.compile(r"&(?=[A-Za-z][A-Za-z0-9]*;|#)")
 _TAG = re.compile(r"#(?=\S)")
 _SCHEME = re.compile(r"(?i)(?<=[a-z]):(?=//)|(?<=mailto):|(?<=xmpp):")
 _WWW = re.compile(r"(?i)(?<=www)\.")

@@ -26,14 +26,21 @@ MAX_CUE_MS = 7000
 READING_COLUMNS_PER_S = 20
 PAUSE_MS = 400
 """A silence between words that is worth a new cue."""
+PUNCTUATION_BONUS = 25
+"""Columns of unevenness between two lines that a break after punctuation is worth."""
+LONG_PAUSE_MS = 2000
+"""A silence through which no cue goes on."""
 
 YOUTUBE_MIN_CHAPTERS = 3
 YOUTUBE_MIN_CHAPTER_S = 10
 
-_SENTENCE_END = tuple(".!?。!?…‥")
-_CLAUSE_END = tuple(",;:,;:、—")
-_CLOSING = frozenset("。,、!?;:”’)]}》〉」』】〕…‥·.,!?;:%%")
-_OPENING = frozenset("“‘([{《〈「『【〔")
+_SENTENCE_END = tuple(".!?\u3002\uff01\uff1f\uff0e\uff61\u2026")
+_CLAUSE_END = tuple(",;:\uff0c\uff1b\uff1a\u3001\uff64\u2014")
+_CLOSING = frozenset(
+    ".,!?;:%)]}\u201d\u2019\u2026\u3001\u3002\u3009\u300b\u300d\u300f\u3011\u3015\u30fb\u30fc"
+    "\uff01\uff05\uff09\uff0c\uff0e\uff1a\uff1b\uff1f\uff3d\uff5d\uff61\uff63\uff64"
+)
+_OPENING = frozenset("([{\u201c\u2018\u3008\u300a\u300c\u300e\u3010\u3014\uff08\uff3b\uff5b\uff62")
 _TAG_LIKE = re.compile(r"<(?=[A-Za-z/!])")
 
 
@@ -107,10 +114,10 @@ def youtube_chapters(chapters: Sequence[Chapter], duration_s: float) -> str | No
     It wants the first at 0:00, at least 3, ascending, each at least 10 seconds long.
     """
     starts = [to_ms(c.start_s) // 1000 for c in chapters]
-    ends = [*starts[1:], int(duration_s)]
-    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
     if len(chapters) < YOUTUBE_MIN_CHAPTERS or starts[0] != 0:
         return None
+    ends = [*starts[1:], int(duration_s)]
+    lengths = [end - start for start, end in zip(starts, ends, strict=True)]
     if min(lengths) < YOUTUBE_MIN_CHAPTER_S or not all(_one_line(c.title) for c in chapters):
         return None
     return "".join(
@@ -242,15 +249,20 @@ def _cue_length(units: Sequence[_Unit]) -> int:
 
 
 def _fits(units: Sequence[_Unit]) -> bool:
+    if len(units) > 1 and units[-1].start_ms - units[-2].end_ms >= LONG_PAUSE_MS:
+        return False
     return units[-1].end_ms - units[0].start_ms <= MAX_CUE_MS and _wrap(units) is not None
 
 
 def _break_quality(units: Sequence[_Unit], count: int) -> int:
-    """3 after a sentence, 2 after a clause or before a pause, 1 elsewhere; 0 for a widow."""
+    """4 before a long pause, 3 after a sentence, 2 after a clause or before a pause, 1 elsewhere;
+    0 when a single unit would be left alone."""
     last = units[count - 1].text
+    pause = units[count].start_ms - units[count - 1].end_ms if count < len(units) else 0
+    if pause >= LONG_PAUSE_MS:
+        return 4
     if last.endswith(_SENTENCE_END):
         return 3
-    pause = units[count].start_ms - units[count - 1].end_ms if count < len(units) else 0
     if last.endswith(_CLAUSE_END) or pause >= PAUSE_MS:
         return 2
     return 1 if len(units) - count > 1 else 0
@@ -274,7 +286,7 @@ def _wrap(units: Sequence[_Unit]) -> tuple[str, ...] | None:
         upper, lower = columns(lines[0]), columns(lines[1])
         if max(upper, lower) > MAX_COLUMNS:
             continue
-        bonus = 8 if lines[0].endswith(_SENTENCE_END + _CLAUSE_END) else 0
+        bonus = PUNCTUATION_BONUS if lines[0].endswith(_SENTENCE_END + _CLAUSE_END) else 0
         cost = abs(upper - lower) - bonus
         if best is None or cost < best[0]:
             best = (cost, lines)

@@ -57,8 +57,8 @@ EN: dict[str, str] = {
     "copied": "Copied",
     "enlarge": "Enlarge",
     "choose_file": "Choose the video file",
-    "no_player": "This page could not open the recording: it was moved, or browsers do not play its "
-    "format. Text, slides and search all work; choose a file to play it.",
+    "no_player": "This page could not open the recording: it was moved, or browsers do not play "
+    "its format. Text, slides and search all work; choose a file to play it.",
     "remote_player": "This recording is on the web. Text, slides and search all work here; "
     "open the source, or choose a downloaded file to play it.",
     "open_source": "Open the source",
@@ -163,9 +163,9 @@ ZH: dict[str, str] = {
     "copied": "已复制",
     "enlarge": "放大",
     "choose_file": "选择视频文件",
-    "no_player": "本页无法打开录像:文件已移动,或浏览器不支持其格式。文字、幻灯片和搜索均可使用;"
+    "no_player": "本页无法打开录像：文件已移动，或浏览器不支持其格式。文字、幻灯片和搜索均可使用；"
     "选择文件即可播放。",
-    "remote_player": "这段录像在网上。文字、幻灯片和搜索均可使用;可打开来源,或选择下载好的文件。",
+    "remote_player": "这段录像在网上。文字、幻灯片和搜索均可使用；可打开来源，或选择下载好的文件。",
     "open_source": "打开来源",
     "skip": "跳到逐字稿",
     "player": "播放器",
