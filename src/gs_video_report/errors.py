@@ -211,6 +211,13 @@ class CorruptMediaError(PermanentError):
     default_hint = "copy the file again from its source, or re-encode it with a video editor"
 
 
+class SubtitleError(PermanentError):
+    """A subtitle file or track holds no usable text."""
+
+    code = "E_SUBTITLES"
+    default_hint = "remove the subtitle file, or ignore subtitles with --subtitles ignore"
+
+
 class FileMissingError(PermanentError):
     """The file was there when the batch was made and is gone now."""
 
@@ -250,7 +257,9 @@ class ComputeFailed(PermanentError):
     """A step ended in an error that nobody foresaw; the same input would end so again."""
 
     code = "E_COMPUTE_FAILED"
-    default_hint = "this is a fault in gsvr or in a library it uses; report it with --verbose output"
+    default_hint = (
+        "this is a fault in gsvr or in a library it uses; report it with --verbose output"
+    )
 
 
 # --- the batch must stop ---------------------------------------------------------------------

@@ -46,7 +46,8 @@ def analyze(
         slides: key frames with their text; may be empty.
         language: ISO 639-1 code of the speech; "" has it guessed from the words.
         duration_s: length of the recording; 0 takes the end of the last segment or slide.
-        container_chapters: marks of the file, with `start_s` and `title`; used when usable.
+        container_chapters: marks of the file: `(start_s, end_s, title)`, or objects or mappings
+            with `start_s` and `title`; they replace our own chapters when they are usable.
 
     Returns:
         Empty parts where there is nothing to say. Never raises for odd text.

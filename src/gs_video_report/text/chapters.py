@@ -44,15 +44,15 @@ def shortest_s(duration_s: float) -> float:
 def from_container(marks: Iterable[Any], duration_s: float) -> tuple[Chapter, ...]:
     """Chapters of the file itself, made contiguous; empty when they are of no use.
 
-    Each mark has `start_s` and `title` (`end_s` is ignored), as attribute or key. Marks outside
+    Each mark is `(start_s, end_s, title)`, or has `start_s` and `title` as attributes or keys. Marks outside
     the recording or at the same time as another are dropped; untitled ones are numbered. A
     single untitled mark is of no use.
     """
     rows: dict[float, str] = {}
     for mark in marks:
-        start, title = _field(mark, "start_s"), str(_field(mark, "title") or "").strip()
+        start, title = _mark(mark)
         if isinstance(start, int | float) and 0 <= start < duration_s:
-            rows.setdefault(round(float(start), 3), " ".join(title.split()))
+            rows.setdefault(round(float(start), 3), title)
     if len(rows) < 2 and not any(rows.values()):
         return ()
     starts = sorted(rows)
@@ -61,8 +61,15 @@ def from_container(marks: Iterable[Any], duration_s: float) -> tuple[Chapter, ..
     return tuple(Chapter(a, b, t) for (a, b), t in zip(pairwise(edges), titles, strict=True))
 
 
-def _field(mark: Any, name: str) -> Any:
-    return mark.get(name) if isinstance(mark, dict) else getattr(mark, name, None)
+def _mark(mark: Any) -> tuple[Any, str]:
+    """(start, title) of a mark in any of its forms."""
+    if isinstance(mark, tuple | list):
+        start, _, title = mark
+    elif isinstance(mark, dict):
+        start, title = mark.get("start_s"), mark.get("title")
+    else:
+        start, title = mark.start_s, mark.title
+    return start, " ".join(str(title or "").split())
 
 
 def divide(document: Document) -> tuple[Chapter, ...]:

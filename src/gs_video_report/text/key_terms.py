@@ -252,7 +252,7 @@ def _score(document: Document, c: _Candidate, longer: Sequence[_Candidate]) -> f
     if uses <= 0:
         return 0.0
     content = len([k for k in c.keys if k not in _INNER_LINKS.get(document.language, set())])
-    c_value = math.log2(1 + content) ** _LENGTH_POWER * uses**_USES_POWER
+    c_value = math.pow(math.log2(1 + content), _LENGTH_POWER) * math.pow(uses, _USES_POWER)
     spread = 1 + _SPREAD * math.log(len(c.bins) or 1)
     return c_value * spread * _case_factor(c) * c.weight**2 * _verb_penalty(c, document.language)
 
