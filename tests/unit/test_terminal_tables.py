@@ -29,10 +29,9 @@ from gs_video_report.terminal.tables import (
     checkpoint_list,
     checkpoint_list_json,
     short_refs,
-    task_show,
-    task_show_json,
-    when,
 )
+from gs_video_report.terminal.task_card import task_show, task_show_json
+from gs_video_report.terminal.times import when
 from tests.support.terminal_play import NO_MEDIA, make_batch, make_task
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=timezone(timedelta(hours=1)))

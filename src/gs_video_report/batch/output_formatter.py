@@ -39,9 +39,8 @@ if TYPE_CHECKING:
         checkpoint_list,
         checkpoint_list_json,
         short_refs,
-        task_show,
-        task_show_json,
     )
+    from gs_video_report.terminal.task_card import task_show, task_show_json
 
 _HOMES: dict[str, tuple[str, ...]] = {
     "dry_run": ("DryRun", "PlanInfo", "PlanRow", "PlanTotals", "dry_run", "dry_run_json"),
@@ -66,9 +65,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "checkpoint_list",
         "checkpoint_list_json",
         "short_refs",
-        "task_show",
-        "task_show_json",
     ),
+    "task_card": ("task_show", "task_show_json"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

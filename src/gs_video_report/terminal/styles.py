@@ -16,7 +16,7 @@ from typing import TextIO
 from gs_video_report.batch.eta import EtaRange
 
 UNKNOWN = "-"
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_MINUTE_S, _HOUR_S = 60, 3600
 
 # --- numbers ---------------------------------------------------------------------------------
 
