@@ -38,7 +38,25 @@ from gs_video_report.terminal.summary import (
     retry_command,
     with_ref,
 )
+from gs_video_report.terminal.task_card import task_show, task_show_json
 from gs_video_report.terminal.times import parse_time, when
+
+__all__ = [
+    "CheckpointLine",
+    "batch_list",
+    "batch_list_json",
+    "batch_status",
+    "batch_status_json",
+    "checkpoint_list",
+    "checkpoint_list_json",
+    "counts_text",
+    "next_command",
+    "parse_time",
+    "short_refs",
+    "task_show",
+    "task_show_json",
+    "when",
+]
 
 MIN_REF = 4
 _STATE_STYLES = {
