@@ -168,17 +168,18 @@ class _Loader:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def offer(self, option: Option, raw: Any, origin: Origin, base: Path) -> None:
-        """Check a value; keep it unless a stronger rank has set the option."""
+    def offer(self, option: Option, raw: Any, origin: Origin, base: Path) -> Any:
+        """Check a value; keep it unless a stronger rank has set the option. Returns the value."""
         try:
             value = parse_value(option, raw, base, self.env)
         except ValueError as error:
             named = "" if option.flag_text == origin.where else f" {option.word}"
             self.problems.append(f"{origin.where}:{named} {error}")
-            return
+            return None
         if option.name not in self.values:
             self.values[option.name] = value
             self.origins[option.name] = origin
+        return value
 
     def flags(self, flags: Mapping[str, Any]) -> None:
         rest = dict(flags)
@@ -238,8 +239,9 @@ class _Loader:
         for setting in content.settings:
             if setting.raw is None and not setting.option.optional:
                 continue  # `name:` with nothing behind it keeps the default
-            self.offer(setting.option, setting.raw, Origin(rank, setting.where), setting.base)
-            if setting.option.kind is Kind.SECRET and setting.raw is not None:
+            origin = Origin(rank, setting.where)
+            value = self.offer(setting.option, setting.raw, origin, setting.base)
+            if isinstance(value, Secret):
                 self.warnings.append(
                     f"{setting.where}: a key stands in this file; do not share the file, "
                     f"or use: gsvr config set-key {setting.option.section}"

@@ -18,8 +18,9 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 NONE_WORDS = frozenset({"none", "null", "unlimited"})
 _DURATION = re.compile(
     r"(?:(?P<d>[0-9.]+)d)?(?:(?P<h>[0-9.]+)h)?(?:(?P<m>[0-9.]+)m(?:in)?)?"
-    r"(?:(?P<s>[0-9.]+)s?)?(?:(?P<ms>[0-9.]+)ms)?"
+    r"(?:(?P<s>[0-9.]+)s)?(?:(?P<ms>[0-9.]+)ms)?"
 )
+_PLAIN_NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _UNIT_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _SIZE = re.compile(r"([0-9.]+)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
 _SIZE_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -88,12 +89,14 @@ def parse_number(text: str) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90`, `90s`, `30m`, `1h30m`, `1.5h`, `2d`, `500ms`.
+    """Seconds of `90`, `90s`, `30m`, `1h30m`, `1.5h`, `2d`, `500ms`; `1h30` is refused.
 
     >>> parse_duration("1h30m")
     5400.0
     """
     compact = "".join(text.lower().split())
+    if _PLAIN_NUMBER.fullmatch(compact):
+        return float(compact)
     found = _DURATION.fullmatch(compact)
     if not compact or found is None or not any(found.groups()):
         raise ValueError("must be a duration such as 90s, 30m or 1h30m")

@@ -159,8 +159,7 @@ def test_components_are_safe_whatever_the_name(name: str) -> None:
 def test_any_text_is_accepted_or_refused_and_the_canonical_form_is_stable(text: str) -> None:
     try:
         found = parse_url(text)
-    except UrlRejected as refused:
-        assert refused.reason
+    except UrlRejected:
         return
     assert found.url.isascii()
     assert found.url.startswith(("http://", "https://"))
