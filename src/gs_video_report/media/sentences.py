@@ -92,16 +92,23 @@ def width(text: str) -> int:
 def _pieces(text: str) -> list[str]:
     """Words with the space before them; each wide character is a piece of its own."""
     pieces: list[str] = []
+    gap = ""
     for character in text:
-        starts = not pieces or character.isspace() or is_wide(character)
-        marks = character in SENTENCE_MARKS or character in CLAUSE_MARKS
-        if pieces and marks:
+        if character.isspace():
+            gap += character
+        elif pieces and not gap and _clings(character, pieces[-1][-1]):
             pieces[-1] += character
-        elif starts or is_wide(pieces[-1][-1]):
-            pieces.append(character)
         else:
-            pieces[-1] += character
-    return [piece for piece in pieces if piece.strip()]
+            pieces.append(gap + character)
+            gap = ""
+    return pieces
+
+
+def _clings(character: str, before: str) -> bool:
+    """True when `character` belongs to the word of the character before it."""
+    if character in SENTENCE_MARKS or character in CLAUSE_MARKS or character in CLOSING_MARKS:
+        return True
+    return not is_wide(character) and not is_wide(before)
 
 
 def _breaks(word: SpokenWord, following: SpokenWord, limits: Limits) -> bool:
