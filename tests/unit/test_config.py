@@ -484,3 +484,20 @@ def test_without_a_file_yaml_is_not_loaded(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def test_every_flag_of_the_table_is_on_the_command_line() -> None:
+    from typer.main import get_command
+
+    from gs_video_report.cli import app
+
+    flags: set[str] = set()
+    waiting = [get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting.extend(getattr(command, "commands", {}).values())
+        flags.update(word for parameter in command.params for word in parameter.opts)
+    assert {o.flag_text for o in OPTIONS if o.flag_text} <= flags
