@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -68,8 +69,14 @@ def _read_boot_id() -> str:
 
 def iso(wall_ms: int) -> str:
     """`1763809200123` -> `2025-11-22T11:00:00.123Z`. Always 24 characters."""
-    moment = _EPOCH + timedelta(milliseconds=wall_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    seconds, rest = divmod(wall_ms, 1000)
+    return f"{_iso_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _iso_second(seconds: int) -> str:
+    """Formatting is slow and the queue asks many times within a second."""
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def utc_now() -> str:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +34,7 @@ JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 WAL_AUTOCHECKPOINT_PAGES = 1000
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
+_THREAD_END_S = 5.0
 
 
 def check_sqlite() -> None:
@@ -47,7 +48,7 @@ def check_sqlite() -> None:
 
 def check_place(path: str | os.PathLike[str], *, create: bool) -> Path:
     """The absolute path, once its folder is there and local. See `Database.open`."""
-    file = Path(os.path.abspath(path))  # noqa: PTH100 (links stay: SQLite resolves them)
+    file = Path(os.path.abspath(path))  # links stay: SQLite resolves them
     if not create and not file.exists():
         raise NotFoundError(f"{file}: there is no database yet", hint="process a batch first")
     if create:
@@ -76,10 +77,24 @@ async def open_writer(
         made.append(connection)
         return connection
 
-    writer = await aiosqlite.connect(
-        _uri(file, "rwc"), uri=True, isolation_level=None, timeout=busy_timeout_s, factory=factory
-    )
+    writer = await _connect(_uri(file, "rwc"), busy_timeout_s, factory)
     return writer, made[0]
+
+
+async def _connect(
+    uri: str, busy_timeout_s: float, factory: Callable[..., sqlite3.Connection]
+) -> aiosqlite.Connection:
+    connection = aiosqlite.connect(
+        uri, uri=True, isolation_level=None, timeout=busy_timeout_s, factory=factory
+    )
+    try:
+        return await connection
+    except BaseException:
+        # aiosqlite tells its thread to end but does not wait for it; a thread that outlives the
+        # event loop would print a traceback at the end of the program.
+        thread: Any = getattr(connection, "_thread", connection)
+        thread.join(_THREAD_END_S)
+        raise
 
 
 def _prepare_writer(connection: sqlite3.Connection, file: Path, busy_timeout_s: float) -> None:
@@ -93,7 +108,7 @@ def _prepare_writer(connection: sqlite3.Connection, file: Path, busy_timeout_s: 
     connection.execute(f"PRAGMA wal_autocheckpoint={WAL_AUTOCHECKPOINT_PAGES}")
     connection.execute("PRAGMA mmap_size=0")
     connection.execute("PRAGMA temp_store=MEMORY")
-    migrate(connection, file)
+    migrate(connection)
 
 
 def _use_wal(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
@@ -138,9 +153,7 @@ async def _connect_reader(
             raise
         return connection
 
-    return await aiosqlite.connect(
-        _uri(file, mode), uri=True, isolation_level=None, timeout=busy_timeout_s, factory=factory
-    )
+    return await _connect(_uri(file, mode), busy_timeout_s, factory)
 
 
 def _uri(file: Path, mode: str) -> str:
@@ -186,7 +199,6 @@ def _check_readable_version(connection: sqlite3.Connection, file: Path) -> None:
 
 def migrate(
     connection: sqlite3.Connection,
-    file: Path,
     migrations: Sequence[tuple[int, str]] | None = None,
 ) -> None:
     """Bring the schema to the newest version, in one transaction. New files use schema.sql.

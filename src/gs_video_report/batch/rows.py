@@ -20,9 +20,11 @@ from gs_video_report.batch.data_models import (
     BatchStatus,
     InputType,
     NewTask,
+    OutputFile,
     TaskError,
     TaskResult,
     TaskStatus,
+    Usage,
     VideoInput,
     VideoTask,
 )
@@ -30,6 +32,9 @@ from gs_video_report.batch.data_models import (
 Row = sqlite3.Row | Mapping[str, Any]
 
 _NOT_PLAIN = frozenset({"status", "options", "input_spec"})
+_RESULT_FIELDS = tuple(f.name for f in fields(TaskResult))
+_OUTPUT_FIELDS = tuple(f.name for f in fields(OutputFile))
+_USAGE_FIELDS = tuple(f.name for f in fields(Usage))
 _BATCH_TEXTS = tuple(f.name for f in fields(BatchRow) if f.name not in _NOT_PLAIN)
 
 
@@ -128,7 +133,10 @@ def error_from_json(text: str | None) -> TaskError | None:
 
 def result_to_json(result: TaskResult) -> str:
     """JSON of a `TaskResult`, also with names that are not valid UTF-8."""
-    return json_text(asdict(result))
+    value = {name: getattr(result, name) for name in _RESULT_FIELDS}
+    value["outputs"] = [{name: getattr(o, name) for name in _OUTPUT_FIELDS} for o in result.outputs]
+    value["usage"] = {name: getattr(result.usage, name) for name in _USAGE_FIELDS}
+    return json_text(value)
 
 
 def task_from_row(row: Row) -> VideoTask:

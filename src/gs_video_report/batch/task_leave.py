@@ -29,6 +29,7 @@ from gs_video_report.batch.task_moves import end_attempt, move
 from gs_video_report.errors import LeaseLost
 
 _RUNNING = (TaskStatus.RUNNING,)
+_NOTHING = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,27 @@ class _Leave:
     result: TaskResult | None = None
     delay_s: float = 0.0
     counts: bool = False
+    reason: str = ""
+
+    @property
+    def again(self) -> bool:
+        """The task is to run again, unless its cancellation was asked for."""
+        return self.new in (TaskStatus.PENDING, TaskStatus.RETRYING)
+
+    def columns(self) -> dict[str, Any]:
+        """What does not depend on the time; made before the transaction, which must be short."""
+        return {
+            **_of_result(self.result),
+            "counted": int(self.counts),
+            "keep_error": self.error is None and self.result is None,
+            "error": error_to_json(self.error) if self.error else None,
+            "error_code": self.error.code if self.error else None,
+        }
+
+    def event(self) -> dict[str, str]:
+        """Facts for the event."""
+        facts = {"code": self.error.code if self.error else "", "reason": self.reason}
+        return {key: text for key, text in facts.items() if text}
 
 
 class TaskLeave(TaskAdmin):
@@ -107,8 +129,8 @@ class TaskLeave(TaskAdmin):
             LeaseLost: the task is not in the expected state any more.
         """
         if isinstance(task, VideoTask) and task.status is TaskStatus.RUNNING:
-            how = _Leave(TaskStatus.SKIPPED, AttemptOutcome.SKIPPED, result=result)
-            await self._leave(task, how, reason)
+            how = _Leave(TaskStatus.SKIPPED, AttemptOutcome.SKIPPED, result=result, reason=reason)
+            await self._leave(task, how)
         else:
             task_id = task if isinstance(task, int) else task.task_id
             await self.db.write(lambda c: self._skip_pending(c, task_id, reason, result))
@@ -123,60 +145,53 @@ class TaskLeave(TaskAdmin):
                     data={"reason": reason}):  # fmt: skip
             raise LeaseLost(f"task {task_id} is not pending any more")
 
-    async def _leave(self, task: VideoTask, how: _Leave, reason: str = "") -> None:
+    async def _leave(self, task: VideoTask, how: _Leave) -> None:
+        columns = {**_fence(task), **how.columns()}
         try:
-            await self.db.write(lambda connection: self._leave_now(connection, task, how, reason))
+            await self.db.write(lambda c: self._leave_now(c, task, how, columns))
         finally:
             if self._held.get(task.task_id) == (task.worker_id, task.attempt):
                 del self._held[task.task_id]
 
     def _leave_now(
-        self, connection: sqlite3.Connection, task: VideoTask, how: _Leave, reason: str
+        self, connection: sqlite3.Connection, task: VideoTask, how: _Leave, columns: dict[str, Any]
     ) -> None:
-        rows = self._move_out(connection, task, how, reason)
-        if not rows and how.new in (TaskStatus.PENDING, TaskStatus.RETRYING):
+        rows = self._move_out(connection, how, columns)
+        if not rows and how.again:
             # Cancellation was asked for meanwhile: the task must not run again.
             how = replace(how, new=TaskStatus.CANCELLED, outcome=AttemptOutcome.CANCELLED)
-            rows = self._move_out(connection, task, how, reason)
+            rows = self._move_out(connection, how, columns)
         if not rows:
             if self._left_so_before(connection, task, how):
                 return
             raise LeaseLost(f"{task.ref}: another process has taken the task over")
-        error = error_to_json(how.error) if how.error else None
-        media_s = rows[0]["media_s"]
         end_attempt(
             connection, task.task_id, task.attempt, how.outcome, self.clock,
-            error=error, result=how.result, media_s=media_s,
+            error=columns["error"], result=how.result, media_s=rows[0]["media_s"],
         )  # fmt: skip
-        usage = how.result.usage if how.result else Usage()
-        if usage != Usage():
+        usage = how.result.usage if how.result else _NOTHING
+        if usage != _NOTHING:
             connection.execute(
                 query("add_batch_usage"),
                 (usage.requests, usage.tokens_in, usage.tokens_out, usage.usd, task.batch_id),
             )
 
     def _move_out(
-        self, connection: sqlite3.Connection, task: VideoTask, how: _Leave, reason: str
+        self, connection: sqlite3.Connection, how: _Leave, columns: dict[str, Any]
     ) -> list[sqlite3.Row]:
         wall_ms = self.clock.wall_ms()
         now = iso(wall_ms)
-        again = how.new in (TaskStatus.PENDING, TaskStatus.RETRYING)
         due = iso(wall_ms + round(max(how.delay_s, 0.0) * 1000))
         values = {
-            **_fence(task),
-            **_of_result(how.result),
+            **columns,
             "new": how.new.value,
             "next_attempt_at": due if how.new is TaskStatus.RETRYING else None,
-            "counted": int(how.counts),
-            "keep_error": how.error is None and how.result is None,
-            "error": error_to_json(how.error) if how.error else None,
-            "error_code": how.error.code if how.error else None,
             "finished_at": now if how.new in TASK_ENDED else None,
-            "even_if_cancelled": int(not again),
+            "even_if_cancelled": int(not how.again),
         }
-        data = {"code": how.error.code} if how.error else {}
-        data |= {"reason": reason} if reason else {}
-        return move(connection, "leave", values, old=_RUNNING, new=how.new, at=now, data=data)
+        return move(
+            connection, "leave", values, old=_RUNNING, new=how.new, at=now, data=how.event()
+        )
 
     def _left_so_before(self, connection: sqlite3.Connection, task: VideoTask, how: _Leave) -> bool:
         """True when this very attempt was ended in this way: the answer got lost, not the write."""

@@ -46,16 +46,19 @@ def move(
     for state in old:
         check_task_transition(state, new)
     rows = connection.execute(query(statement), parameters).fetchall()
-    extra = dict(data or {})
+    extra, kind = dict(data or {}), f"task.{new}"
     add_events(
         connection,
-        (
-            (at, row["batch_id"], row["task_id"], f"task.{new}",
-             json_text({"attempt": row["attempt"], **extra}))
+        [
+            (at, row["batch_id"], row["task_id"], kind, _event_data(row["attempt"], extra))
             for row in rows
-        ),
-    )  # fmt: skip
+        ],
+    )
     return rows
+
+
+def _event_data(attempt: int, extra: dict[str, Any]) -> str:
+    return json_text({"attempt": attempt, **extra}) if extra else f'{{"attempt":{attempt}}}'
 
 
 def add_events(

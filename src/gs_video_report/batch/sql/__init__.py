@@ -74,10 +74,11 @@ def statements(script: str) -> Iterator[str]:
     Needed because `executescript` commits first, and a migration is one transaction.
     """
     pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
+    for piece in script.split(";")[:-1]:
+        pending += piece + ";"
         if sqlite3.complete_statement(pending):
             yield pending.strip()
             pending = ""
+    pending += script.rpartition(";")[2]
     if any(x.strip() and not x.strip().startswith("--") for x in pending.splitlines()):
         raise ValueError(f"unfinished statement: {pending.strip()[:80]}")
