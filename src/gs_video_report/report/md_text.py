@@ -31,6 +31,8 @@ _HIDDEN = frozenset(
 
 def plain_line(text: str) -> str:
     """One line without control characters and bidirectional overrides; spaces collapsed."""
+    if text.isprintable():  # no control, format or odd space character: nearly always
+        return " ".join(text.split())
     visible = (" " if unicodedata.category(c) in _BLANK else c for c in text if c not in _HIDDEN)
     return " ".join("".join(visible).split())
 

@@ -55,7 +55,7 @@ const draw = (c) => {
   const pic = make('div', 'pic');
   if (c.i) { const img = make('img'); img.loading = 'lazy'; img.decoding = 'async'; img.alt = ''; img.onerror = () => { img.remove(); pic.insertAdjacentHTML('beforeend', FILM); }; img.src = c.i; pic.append(img); } else pic.innerHTML = FILM;
   if (c.d) pic.append(make('span', 'len num', clock(c.d)));
-  const h2 = make('h2'), target = c.h.html || c.h.md || c.h.json;
+  const h2 = make('h2'), target = c.h.html || c.h.md || c.h.markdown || c.h.json;
   h2.append(target ? link(target, 'main', c.t || L.untitled) : make('span', '', c.t || L.untitled));
   if (c.l) h2.lang = c.l;
   body.append(h2);
@@ -74,7 +74,7 @@ const draw = (c) => {
   if (c.s !== 'completed') foot.append(make('span', 'badge ' + c.s, L[c.s] || c.s));
   if (c.l) foot.append(make('span', 'badge', data.names[c.l] || c.l));
   if (c.w) foot.append(make('span', 'badge warn num', `⚠ ${c.w}`));
-  Object.entries(c.h).forEach(([kind, path]) => foot.append(link(path, '', kind)));
+  Object.entries(c.h).forEach(([kind, path]) => foot.append(link(path, '', kind === 'markdown' ? 'md' : kind)));
   body.append(foot); box.append(pic, body);
   return box;
 };
