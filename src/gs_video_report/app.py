@@ -80,7 +80,7 @@ def printer_for(faces: Faces) -> Printer:
         ) from error
 
 
-# --- process ---------------------------------------------------------------------------------------
+# --- process -----------------------------------------------------------------------------------
 
 
 async def process(command: ProcessCommand) -> int:
@@ -229,7 +229,7 @@ def tell_opened(opened: OpenedBatch, printer: Printer, faces: Faces) -> None:
     if hidden > 0:
         printer.note(f"{plural(hidden, 'more entry')} not taken; --verbose shows all")
     words = {
-        "continued": "the same inputs and settings as batch {id}, which is continued (--new starts afresh)",
+        "continued": "same inputs and settings as batch {id}, which goes on (--new starts afresh)",
         "resumed": "going on with batch {id}",
         "restored": "batch {id} was rebuilt from a checkpoint",
     }
@@ -239,7 +239,7 @@ def tell_opened(opened: OpenedBatch, printer: Printer, faces: Faces) -> None:
         printer.note(note)
 
 
-# --- other batch commands ----------------------------------------------------------------------------
+# --- other batch commands ----------------------------------------------------------------------
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ def _cache_root(cache_dir: str | None) -> Path:
     return Path(cache_dir or default_cache_dir())
 
 
-# --- templates -------------------------------------------------------------------------------------
+# --- templates ---------------------------------------------------------------------------------
 
 
 def templates_list(template_dir: str | None, json: bool) -> int:
@@ -80,7 +80,7 @@ def templates_show(name: str, template_dir: str | None, json: bool) -> int:
     return OK
 
 
-# --- configuration ---------------------------------------------------------------------------------
+# --- configuration -----------------------------------------------------------------------------
 
 
 def config_show(config_file: Path | None, origin: bool, json: bool) -> int:
@@ -114,7 +114,7 @@ def config_init(path: Path, force: bool) -> int:
     return OK
 
 
-# --- models ------------------------------------------------------------------------------------------
+# --- models ------------------------------------------------------------------------------------
 
 
 def models_list(cache_dir: str | None, json: bool) -> int:
@@ -147,7 +147,7 @@ def models_fetch(name: str, cache_dir: str | None) -> int:
     return OK
 
 
-# --- cache -------------------------------------------------------------------------------------------
+# --- cache -------------------------------------------------------------------------------------
 
 
 def cache_info(cache_dir: str | None, json: bool) -> int:
@@ -191,7 +191,7 @@ def confirm(yes: bool, question: str) -> None:
         raise UsageError("nothing was changed")
 
 
-# --- doctor ------------------------------------------------------------------------------------------
+# --- doctor ------------------------------------------------------------------------------------
 
 
 def doctor(config_file: Path | None, db: str | None, json: bool) -> int:

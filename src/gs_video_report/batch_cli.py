@@ -314,7 +314,8 @@ def retry(
         bool, typer.Option("--failed", help="Only failed tasks (not cancelled ones).")
     ] = False,
     start: Annotated[
-        bool, typer.Option("--run/--no-run", help="Process them now [default: yes].", show_default=False)
+        bool,
+        typer.Option("--run/--no-run", help="Process them now [default: yes].", show_default=False),
     ] = True,
     config: o.ConfigFile = None,
     db: o.Db = None,

@@ -100,7 +100,7 @@ class ArtifactStore:
         self._temp = self.root / "tmp"
         self._pins = self.root / "pins"
 
-    # --- entries ----------------------------------------------------------------------------
+    # --- entries --------------------------------------------------------------------------------
 
     def put_file(self, path: Path, suffix: str = "") -> str:
         """Copy a file into the store; the same content and suffix give the same key.
@@ -165,7 +165,7 @@ class ArtifactStore:
             _split(key)
         return pinned(self._pins, checked)
 
-    # --- size -------------------------------------------------------------------------------
+    # --- size -----------------------------------------------------------------------------------
 
     def info(self) -> CacheInfo:
         """Sizes now; reads every folder of the store, no file."""
@@ -217,7 +217,7 @@ class ArtifactStore:
                     freed += self._remove(entry)
             return freed
 
-    # --- work folders -----------------------------------------------------------------------
+    # --- work folders ---------------------------------------------------------------------------
 
     def work_dir(self, name: str) -> Path:
         """The private folder `work/<name>`, made if needed; it survives a killed process."""
@@ -243,7 +243,7 @@ class ArtifactStore:
             shutil.rmtree(folder, ignore_errors=True)
         return len(orphans)
 
-    # --- inside -----------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------
 
     def _object(self, key: str) -> Path:
         digest, suffix = _split(key)

@@ -128,7 +128,7 @@ Subtitles = Annotated[
     str | None,
     _opt(
         "--subtitles",
-        help="prefer: use existing subtitles instead of speech recognition; ignore [default: prefer].",
+        help="prefer: existing subtitles instead of speech recognition; ignore [default: prefer].",
         panel=EXECUTION,
         metavar="HOW",
     ),

@@ -142,7 +142,7 @@ def _excel(_: Config) -> Iterator[Check]:
     yield Check("excel", Status.OK, f"Excel lists: openpyxl {version}")
 
 
-# --- engine and configuration ---------------------------------------------------------------------
+# --- engine and configuration ------------------------------------------------------------------
 
 
 def _engine(config: Config) -> Iterator[Check]:
@@ -174,7 +174,7 @@ def _config(config: Config) -> Iterator[Check]:
                     f"chmod 600 {keys}")  # fmt: skip
 
 
-# --- places ---------------------------------------------------------------------------------
+# --- places ------------------------------------------------------------------------------------
 
 
 def _output(config: Config) -> Iterator[Check]:
@@ -234,7 +234,7 @@ def _run(work: Any) -> Any:
         return thread.submit(asyncio.run, work).result()
 
 
-# --- machine --------------------------------------------------------------------------------------
+# --- machine -----------------------------------------------------------------------------------
 
 
 def _terminal(_: Config) -> Iterator[Check]:

@@ -3,11 +3,11 @@
 The tree (class: what the batch does with it)::
 
     GsvrError
-    ├── RetryableError    try the task again later        LeaseLost, ComputeCrashed, ComputeTimeout, ...
-    ├── PermanentError    fail this task, go on           NoMediaError, CorruptMediaError, TemplateError, ...
-    ├── FatalError        stop the batch, resumable       DiskFullError, DatabaseCorrupt, ModelMissing, ...
-    ├── LimitReached      pause the batch, resumable      (carries `resume_at`)
-    └── UsageError        nothing was started             ConfigError, NoInputError, BatchNotFound, ...
+    ├── RetryableError    try the task again later     LeaseLost, ComputeCrashed, QueueBusy ...
+    ├── PermanentError    fail this task, go on        NoMediaError, TemplateError ...
+    ├── FatalError        stop the batch, resumable    DiskFullError, ModelMissing ...
+    ├── LimitReached      pause the batch, resumable   (carries `resume_at`)
+    └── UsageError        nothing was started          ConfigError, NoInputError ...
 
 An error is classified once, where it arises. It carries what happened (`message`), what to do
 next (`hint`), a stable code word (`code`, documented in docs/troubleshooting.md) and data.
@@ -109,7 +109,7 @@ def _by_code() -> dict[str, type[GsvrError]]:
     return found
 
 
-# --- the task may be tried again -------------------------------------------------------------
+# --- the task may be tried again ---------------------------------------------------------------
 
 
 class RetryableError(GsvrError):
@@ -181,7 +181,7 @@ class StepCancelled(RetryableError):
     default_hint = "resume the batch"
 
 
-# --- this task cannot succeed ----------------------------------------------------------------
+# --- this task cannot succeed ------------------------------------------------------------------
 
 
 class PermanentError(GsvrError):
@@ -262,7 +262,7 @@ class ComputeFailed(PermanentError):
     )
 
 
-# --- the batch must stop ---------------------------------------------------------------------
+# --- the batch must stop -----------------------------------------------------------------------
 
 
 class FatalError(GsvrError):
@@ -295,7 +295,10 @@ class DatabaseCorrupt(DatabaseError):
     """The database file is damaged or is not a database."""
 
     code = "E_DATABASE_CORRUPT"
-    default_hint = "move the file away and resume from the newest checkpoint: gsvr batch process --resume-from latest"
+    default_hint = (
+        "go on from the newest checkpoint (the damaged file is kept): "
+        "gsvr batch process --resume-from latest"
+    )
 
 
 class DatabaseNewer(DatabaseError):

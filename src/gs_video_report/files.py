@@ -1,7 +1,8 @@
 """Write files so that a reader sees the old content or the new one, never half of it.
 
 Truth: a file that exists under its final name is complete and on the disk.
-Writes: `.gsvr-<host>-<pid>-<random>.tmp` beside the target, then flush, fsync, rename, fsync of the folder.
+Writes: `.gsvr-<host>-<pid>-<random>.tmp` beside the target, then flush, fsync, rename, fsync of
+the folder.
 Never: leaves a temporary file behind after an error; follows a final symbolic link (the link
 itself is replaced); decides where anything belongs.
 Raises: DiskFullError, OutputNotWritable when writing; FileMissingError, FileUnreadableError

@@ -79,9 +79,7 @@ STAGES: tuple[Stage, ...] = tuple(Stage)
 # Old state -> states it may become. `requeue` (retry command, lost outputs) is the only way back
 # from an ended state and always goes to `pending`.
 TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
-    TaskStatus.PENDING: frozenset(
-        {TaskStatus.RUNNING, TaskStatus.SKIPPED, TaskStatus.CANCELLED}
-    ),
+    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.SKIPPED, TaskStatus.CANCELLED}),
     TaskStatus.RUNNING: frozenset(
         {
             TaskStatus.COMPLETED,
@@ -93,9 +91,7 @@ TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
             TaskStatus.SKIPPED,  # the worker found that the output is already there
         }
     ),
-    TaskStatus.RETRYING: frozenset(
-        {TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.PENDING}
-    ),
+    TaskStatus.RETRYING: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.PENDING}),
     TaskStatus.COMPLETED: frozenset({TaskStatus.PENDING}),
     TaskStatus.FAILED: frozenset({TaskStatus.PENDING}),
     TaskStatus.CANCELLED: frozenset({TaskStatus.PENDING}),
@@ -133,7 +129,7 @@ class VideoInput:
     """Absolute path, or URL. Paths that are not valid UTF-8 carry surrogate escapes."""
     input_type: InputType = InputType.FILE
     relative_path: str = ""
-    """POSIX path below the input root (or list folder), for the output tree; never absolute, no `..`."""
+    """POSIX path below the input root (or list folder); never absolute, no `..`."""
     size_bytes: int | None = None
     mtime_ns: int | None = None
     """Modification time in nanoseconds since 1970; with size it tells whether a file changed."""
@@ -279,7 +275,7 @@ class NewTask:
     template: str
     priority: int = DEFAULT_PRIORITY
     task_key: str = ""
-    """Identity within the batch (source and template); a second one with the same key is not added."""
+    """Identity within the batch (source and template); a second one is not added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +287,7 @@ class BatchOptions:
     output_dir: str = "./batch_output"
     """Absolute path once resolved."""
     output_pattern: str = "{template}/{dir}/{name}"
-    """Where a report goes below `output_dir`; fields: template, dir, name, stem, ext, seq, batch."""
+    """Where a report goes below `output_dir`: {template} {dir} {name} {stem} {ext} {seq} {batch}."""
     formats: tuple[str, ...] = ("md", "html", "srt", "vtt", "json")
     parallel: int = 4
     """Tasks in flight."""

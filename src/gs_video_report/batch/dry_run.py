@@ -141,7 +141,7 @@ def _row(
     return PlanRow(name, PROCESS, "", shown, size, seconds)
 
 
-# --- with files and database -----------------------------------------------------------------------
+# --- with files and database -------------------------------------------------------------------
 
 
 async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bool) -> int:

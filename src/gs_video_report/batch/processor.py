@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import (
@@ -80,8 +82,7 @@ class BatchProcessor:
     row: BatchRow
     printer: Printer
     settings: RunSettings = field(default_factory=RunSettings)
-    on_stop_text: Callable[[str], None] | None = None
-    _pool: WorkerPool | None = None
+    _compute: ProcessBackend | None = None
     _finished_since_checkpoint: int = 0
 
     async def run(self) -> BatchResult:
@@ -132,15 +133,16 @@ class BatchProcessor:
         options = self.row.options
         engine = registry.make(options.engine, asdict(options))
         cache = ArtifactStore(Path(options.cache_dir))
-        compute = ProcessBackend(options.compute_processes or None)
+        compute = self._compute = ProcessBackend(options.compute_processes or None)
         try:
             await compute.start()
             await engine.prepare(compute)
             return await self._drain(queue, cache, compute, engine, lock, started)
         finally:
             await asyncio.shield(compute.close(0.5))
+            await asyncio.to_thread(_tidy, cache)
 
-    # --- the run ---------------------------------------------------------------------------------
+    # --- the run --------------------------------------------------------------------------------
 
     async def _drain(
         self,
@@ -182,9 +184,9 @@ class BatchProcessor:
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
         )
-        self._pool = pool
         signals = StopSignals(
-            on_first=lambda number: self._first_signal(monitor), on_second=self._second_signal
+            on_first=lambda number: self._first_signal(pool, monitor),
+            on_second=lambda: self._second_signal(pool),
         )
         with signals.installed(on_usr1=lambda: self.printer.status(monitor.snapshot())):
             async with _beside(
@@ -197,17 +199,14 @@ class BatchProcessor:
                 queue, cache, compute, checkpoints, monitor, outcome, signals, started
             )
 
-    def _first_signal(self, monitor: ProgressMonitor) -> None:
-        assert self._pool is not None
-        busy = self._pool.statistics().busy
+    def _first_signal(self, pool: WorkerPool, monitor: ProgressMonitor) -> None:
         monitor.stopping()
-        self.printer.interrupted(stopping_text(busy, STOP_GRACE_S))
-        self._pool.stop(STOP_GRACE_S)
+        self.printer.interrupted(stopping_text(pool.statistics().busy, STOP_GRACE_S))
+        pool.stop(STOP_GRACE_S)
 
-    def _second_signal(self) -> None:
-        assert self._pool is not None
+    def _second_signal(self, pool: WorkerPool) -> None:
         self.printer.interrupted(stop_now_text())
-        self._pool.stop_now()
+        pool.stop_now()
 
     async def _end(
         self,
@@ -285,7 +284,7 @@ class BatchProcessor:
         """A task ended: checkpoints are also taken by number."""
         self._finished_since_checkpoint += 1
 
-    # --- beside the pool ---------------------------------------------------------------------------
+    # --- beside the pool ------------------------------------------------------------------------
 
     async def _tick(self, monitor: ProgressMonitor, queue: TaskQueue) -> None:
         last = 0.0
@@ -295,8 +294,14 @@ class BatchProcessor:
             if now - last >= COUNTS_S:
                 last = now
                 monitor.counts(await queue.counts(self.row.batch_id))
+                monitor.resources(psutil.cpu_percent(), self._memory_bytes())
                 self._write_progress(monitor)
             self.printer.tick(monitor.snapshot())
+
+    def _memory_bytes(self) -> int:
+        """Resident memory of this process and its compute processes."""
+        mine: int = psutil.Process().memory_info().rss
+        return mine + (self._compute.statistics().rss_bytes if self._compute else 0)
 
     def _write_progress(self, monitor: ProgressMonitor) -> None:
         path = self.settings.progress_file
@@ -356,7 +361,7 @@ class _Listener:
         self.printer.task_done(TaskLine.of_result(task, result, seconds, done=done, total=total))
 
     def task_skipped(self, task: VideoTask, result: TaskResult) -> None:
-        self.monitor.task_released(task)
+        self.monitor.task_skipped(task)
         done, total = self._place()
         line = TaskLine.of_result(task, result, 0.0, done=done, total=total)
         self.printer.task_done(replace(line, state="skipped"))
@@ -391,7 +396,7 @@ class _Listener:
         return counts.completed + counts.skipped, counts.total
 
 
-# --- helpers -------------------------------------------------------------------------------------
+# --- helpers -----------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
@@ -438,7 +443,8 @@ async def _kept(queue: TaskQueue, batch_id: str) -> KeptWork:
 
 async def _expect(monitor: ProgressMonitor, queue: TaskQueue, batch_id: str) -> None:
     waiting = {TaskStatus.PENDING, TaskStatus.RETRYING}
-    monitor.expect([t.media_s async for t in queue.iter_tasks(batch_id, waiting)])
+    async for task in queue.iter_tasks(batch_id, waiting):
+        monitor.expect((task.media_s,))
 
 
 def _template_loader(template_dir: str) -> Callable[[str], Template]:
@@ -450,6 +456,13 @@ def _template_loader(template_dir: str) -> Callable[[str], Template]:
         return known[name]
 
     return load
+
+
+def _tidy(cache: ArtifactStore) -> None:
+    """Keep the cache within its size; forget work folders of runs long dead."""
+    with contextlib.suppress(GsvrError, OSError):
+        cache.trim()
+        cache.sweep_work_dirs(set())
 
 
 def _dir(text: str) -> Path | None:

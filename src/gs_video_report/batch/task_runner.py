@@ -255,7 +255,7 @@ class _TaskRun:
         if not task.cancelled():
             task.exception()
 
-    # --- identity --------------------------------------------------------------------------------
+    # --- identity -------------------------------------------------------------------------------
 
     async def _identify(self, compute: MeteredCompute) -> str:
         """SHA-256 of the content; remembered by path, size and modification time."""
@@ -321,7 +321,7 @@ class _TaskRun:
             output_name=video.output_name,
         )
 
-    # --- the engine's context ----------------------------------------------------------------------
+    # --- the engine's context -------------------------------------------------------------------
 
     def _context(
         self,
@@ -357,7 +357,7 @@ class _TaskRun:
     async def _learned(self, fingerprint: str, duration_s: float) -> None:
         await self.shared.queue.set_media(self.task, fingerprint, duration_s)
 
-    # --- writing -------------------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------
 
     async def _write(
         self,

@@ -40,7 +40,7 @@ from gs_video_report.errors import (
 )
 
 LEASE_S = 60.0
-"""Seconds a claim lasts without a heartbeat; the process lock frees a dead worker's tasks sooner."""
+"""Seconds a claim lasts without a heartbeat; the lock of a dead process frees its tasks sooner."""
 HEARTBEAT_S = 2.0
 """Seconds between heartbeats; also how soon pause and cancel are noticed."""
 IDLE_POLL_S = 0.5
@@ -215,7 +215,7 @@ class WorkerPool:
             released=tally.released,
         )
 
-    # --- workers -----------------------------------------------------------------------------
+    # --- workers --------------------------------------------------------------------------------
 
     def _spawn(self) -> None:
         for slot in range(1, self.parallel + 1):
@@ -281,7 +281,7 @@ class WorkerPool:
         except Exception as error:
             raise _unexpected(error) from error
 
-    # --- the end of a task ---------------------------------------------------------------------
+    # --- the end of a task ----------------------------------------------------------------------
 
     async def _settle(self, entry: _Running, outcome: TaskResult | GsvrError) -> None:
         try:
@@ -340,7 +340,7 @@ class WorkerPool:
             seconds = self.monotonic() - entry.control.started
             self.listener.task_failed(task, error, seconds)
 
-    # --- the keeper ------------------------------------------------------------------------------
+    # --- the keeper -----------------------------------------------------------------------------
 
     async def _keep(self) -> None:
         while True:
@@ -379,7 +379,7 @@ class WorkerPool:
         for task_id in list(self._running):
             self._cancel(task_id, why)
 
-    # --- stopping ----------------------------------------------------------------------------------
+    # --- stopping -------------------------------------------------------------------------------
 
     def _begin_stop(self, outcome: PoolOutcome) -> None:
         if self._outcome is None:
@@ -392,8 +392,9 @@ class WorkerPool:
         self._cancel_all(StepCancelled("stopped"))
 
     async def _end(self, keeper: asyncio.Task[None]) -> None:
-        self._begin_stop(PoolOutcome(StopReason.STOPPED) if self._workers else
-                         PoolOutcome(StopReason.DRAINED))
+        self._begin_stop(
+            PoolOutcome(StopReason.STOPPED) if self._workers else PoolOutcome(StopReason.DRAINED)
+        )
         side = [keeper] + ([self._grace] if self._grace else [])
         self._cancel_all(StepCancelled("stopped"))
         await asyncio.gather(*self._workers.values(), return_exceptions=True)

@@ -106,7 +106,7 @@ class TaskContext:
     media: MediaSource
     template: Template
     options: Mapping[str, Any]
-    """Fields of BatchOptions as a mapping: language, asr_model, subtitles, slides, ocr, engine_options."""
+    """Fields of BatchOptions: language, asr_model, subtitles, slides, ocr, engine_options."""
     step: Stepper
     compute: ComputeBackend
     limiter: Limiter

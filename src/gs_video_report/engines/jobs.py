@@ -1,4 +1,4 @@
-"""The functions that engines run in compute processes: glue between `media/` and the artifact store.
+"""What engines run in compute processes: glue between `media/` and the artifact store.
 
 Each takes and returns plain JSON-able values (paths, numbers, dicts), so results go to the journal
 unchanged. Heavy packages are imported inside, in the child only.

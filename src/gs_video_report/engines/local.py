@@ -25,7 +25,7 @@ from gs_video_report.report.model import (
 from gs_video_report.templates.loader import Template
 
 SPEED_ASR = 12.0
-"""Media seconds per CPU second of speech recognition (base, int8, beam 5); see docs/benchmarks.md."""
+"""Media seconds per CPU second of speech recognition (base, int8, beam 5), measured."""
 SPEED_SLIDES = 60.0
 """Media seconds per CPU second of the slide search at 720p."""
 SECONDS_PER_SLIDE = 0.7

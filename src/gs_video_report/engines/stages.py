@@ -108,12 +108,10 @@ def probe_notices(found: dict[str, Any]) -> list[Notice]:
     return notices
 
 
-# --- audio and speech ------------------------------------------------------------------------
+# --- audio and speech --------------------------------------------------------------------------
 
 
-async def transcript(
-    ctx: TaskContext, found: dict[str, Any], model: dict[str, Any]
-) -> Transcript:
+async def transcript(ctx: TaskContext, found: dict[str, Any], model: dict[str, Any]) -> Transcript:
     """Existing subtitles if wanted and there, else speech recognition with `model`."""
     if ctx.options.get("subtitles", "prefer") == "prefer":
         known = await _from_subtitles(ctx, found)
@@ -199,7 +197,7 @@ async def _from_speech(
 
 
 async def audio(ctx: TaskContext) -> dict[str, Any]:
-    """Facts about the decoded audio; the samples themselves are made when a later step needs them."""
+    """Facts about the decoded audio; the samples are made when a later step needs them."""
     ctx.progress("audio", 0, 0)
     facts: dict[str, Any] = await ctx.step(
         "audio", lambda: _extract(ctx), params={"v": STEP_VERSIONS["audio"]}
@@ -365,12 +363,13 @@ def _speech_notices(
     if len(weak) * 5 > len(segments):
         yield Notice(
             "low_confidence",
-            f"The speech is hard to understand: {len(weak)} of {len(segments)} passages are uncertain.",
+            f"The speech is hard to understand: {len(weak)} of {len(segments)} passages are "
+            "uncertain.",
             "warning",
         )
 
 
-# --- pictures --------------------------------------------------------------------------------
+# --- pictures ----------------------------------------------------------------------------------
 
 
 async def slides(

@@ -1,4 +1,4 @@
-"""The report of one video. Its JSON is the canonical output; every renderer is a pure function of it.
+"""The report of one video. Its JSON is canonical; every renderer is a pure function of it.
 
 Schema version: `SCHEMA_VERSION`; fields are only ever added within a version.
 Times are seconds from the start of the recording, as floats rounded to milliseconds; ranges are
@@ -130,7 +130,7 @@ class MediaInfo:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the reader should know: damage, missing parts, what was not done and how to get it."""
+    """Something the reader should know: damage, what was not done and how to get it."""
 
     code: str
     """`no_speech`, `no_video`, `no_audio`, `truncated`, `damaged_audio`, `several_audio_tracks`,

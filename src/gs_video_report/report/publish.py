@@ -48,7 +48,9 @@ def publish(
     named = name_images(localised(VideoReport.from_dict(report), place), stem)
     images = _write_images(named, store, place, Path(output_dir))
     wanted = formats if "json" in formats else [*formats, "json"]
-    files = render_all(named, template, wanted, stem, lambda s: store.path(s.image_sha256).read_bytes())
+    files = render_all(
+        named, template, wanted, stem, lambda s: store.path(s.image_sha256).read_bytes()
+    )
     return (*images, *write_report(Path(output_dir), directory, stem, files))
 
 

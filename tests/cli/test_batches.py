@@ -1,0 +1,115 @@
+"""Commands on existing batches, on a real one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+from tests.cli.conftest import MEDIA, Gsvr
+
+
+def batch_id(finished: Gsvr) -> str:
+    states = json.loads(finished("batch", "list", "--json").out)
+    return str(states["batches"][0]["batch"])
+
+
+def test_list_without_a_database_tells_how_to_start(gsvr: Gsvr, tmp_path: Path) -> None:
+    answer = gsvr("batch", "list")
+    assert answer.code == 0
+    assert "gsvr batch process -d FOLDER" in answer.out
+    assert list(tmp_path.glob("*.db*")) == []
+
+
+def test_status_of_no_batch_is_not_found(gsvr: Gsvr) -> None:
+    assert gsvr("batch", "status").code == 10
+
+
+def test_list_and_status_show_counts_causes_and_the_next_command(finished: Gsvr) -> None:
+    listed = finished("batch", "list")
+    assert "1/3" in listed.out
+    status = finished("batch", "status")
+    assert status.code == 0
+    assert "1/3 done, 2 failed" in status.out
+    assert "no media in file" in status.out
+    assert f"gsvr batch retry {batch_id(finished)}" in status.out
+
+
+def test_a_unique_prefix_names_a_batch_and_an_unknown_one_does_not(finished: Gsvr) -> None:
+    ref = batch_id(finished)
+    assert finished("batch", "status", ref[:4]).code == 0
+    assert finished("batch", "status", "zzzz").code == 10
+
+
+def test_show_tells_the_whole_story_of_a_task(finished: Gsvr) -> None:
+    ref = batch_id(finished)
+    shown = {n: finished("batch", "show", f"{ref}:{n}").out for n in (1, 2, 3)}
+    done = next(text for text in shown.values() if "intro.mp4" in text)
+    assert "transcribe" in done
+    assert "intro.json" in done
+    assert any("E_NO_MEDIA" in text for text in shown.values())
+
+
+def test_export_gives_one_row_per_video(finished: Gsvr) -> None:
+    rows = list(csv.DictReader(io.StringIO(finished("batch", "export").out)))
+    assert sorted(r["status"] for r in rows) == ["completed", "failed", "failed"]
+    lines = finished("batch", "export", "--format", "json").lines()
+    assert {line["name"] for line in lines} == {"week01/intro.mp4", "empty.mp4", "text.mp4"}
+    assert finished("batch", "export", "--format", "xml").code == 2
+
+
+def test_checkpoints_are_listed(finished: Gsvr) -> None:
+    listed = json.loads(finished("batch", "checkpoints", "--json").out)["checkpoints"]
+    assert len(listed) >= 2
+    assert all(not c["problem"] for c in listed)
+
+
+def test_pausing_a_finished_batch_is_refused_in_words(finished: Gsvr) -> None:
+    answer = finished("batch", "pause", "latest")
+    assert answer.code == 2
+    assert "nothing to pause" in answer.err
+
+
+def test_verify_repair_retry_and_restore(gsvr: Gsvr, tmp_path: Path) -> None:
+    """One batch through loss of a report, loss of the database, and a mended input."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    (tmp_path / "in" / "late.mp4").touch()
+    process = ("batch", "process", "-d", "in", "--cache-dir", "cache", "--no-ocr")
+    assert gsvr(*process).code == 3
+
+    folder = tmp_path / "batch_output" / "chinese_transcript"
+    original = (folder / "talk.srt").read_bytes()
+    (folder / "talk.srt").write_text("altered")
+    (folder / "talk.vtt").unlink()
+    found = gsvr("batch", "verify", "--json")
+    assert found.code == 3
+    assert len(found.lines()[0]["problems"]) == 2
+    repaired = gsvr("batch", "verify", "--repair", "--json")
+    assert repaired.code == 3, repaired.err  # the empty file still counts as failed
+    assert (folder / "talk.srt").read_bytes() == original
+    assert gsvr("batch", "verify").code == 0
+    report = json.loads((folder / "talk.json").read_bytes())
+    assert report["provenance"]["run"]["steps_run"] == 0
+
+    shutil.copy(MEDIA / "spoken_zh_5s.mp4", tmp_path / "in" / "late.mp4")
+    retried = gsvr("batch", "retry", "latest", "--failed")
+    assert retried.code == 0, retried.err
+    assert (folder / "late.json").exists()
+
+    for side in tmp_path.glob("batch_tasks.db*"):
+        side.unlink()
+    (folder / "late.md").unlink()
+    resumed = gsvr("batch", "process", "--resume-from", "latest", "--cache-dir", "cache")
+    assert resumed.code == 0, resumed.err
+    assert "rebuilt from a checkpoint" in resumed.err
+    assert (folder / "late.md").exists()
+    assert gsvr("batch", "verify").code == 0
+
+
+def test_cancel_needs_a_yes_without_a_terminal(finished: Gsvr) -> None:
+    answer = finished("batch", "cancel", "latest")
+    assert answer.code == 2
+    assert "--yes" in answer.err

@@ -1,0 +1,185 @@
+"""`gsvr batch process`: exit codes, messages and streams for good, bad and absent input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import MEDIA, Gsvr
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    """Every file below `root` with size and modification time."""
+    return {
+        p.relative_to(root).as_posix(): (p.stat().st_size, p.stat().st_mtime_ns)
+        for p in sorted(root.rglob("*"))
+    }
+
+
+# --- before anything starts -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ([], 2, "exactly one of --input-dir, --file-list, --url-list"),
+        (["-d", "in", "-f", "list.txt"], 2, "more than one was given"),
+        (["--resume-from", "latest", "-d", "in"], 2, "--resume-from goes without"),
+        (["-d", "nowhere"], 2, "nowhere"),
+        (["-d", "empty"], 5, "no video or audio file was found"),
+        (["-d", "in", "--template", "chinese_transcrip"], 2, "chinese_transcript"),
+        (["-d", "in", "--engine", "gemni"], 2, "unknown engine 'gemni'"),
+        (["-d", "in", "--parallel", "0"], 2, "parallel"),
+        (["-d", "in", "--priority", "101"], 2, "--priority is 0 to 100"),
+        (["-d", "in", "--progress", "fancy"], 2, "--progress takes auto"),
+        (["-d", "in", "--output-pattern", "../{name}"], 2, "pattern"),
+        (["-d", "in", "--timeout", "soon"], 2, "timeout"),
+        (["--resume-from", "latest"], 10, "no batch or checkpoint 'latest'"),
+    ],
+)
+def test_wrong_commands_say_what_is_wrong(
+    gsvr: Gsvr, tmp_path: Path, args: list[str], code: int, words: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_bytes(b"x")
+    answer = gsvr("batch", "process", *args)
+    assert answer.code == code, answer.err
+    assert words in answer.err
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+
+
+def test_a_typo_in_the_configuration_names_the_right_key(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "gsvr.yaml").write_text("paralel: 3\n")
+    answer = gsvr("batch", "process", "-d", "in")
+    assert answer.code == 2
+    assert "paralel" in answer.err
+    assert "parallel" in answer.err
+    assert "gsvr.yaml:1" in answer.err
+
+
+def test_errors_are_objects_with_json(gsvr: Gsvr) -> None:
+    answer = gsvr("batch", "process", "-d", "nowhere", "--json")
+    value = json.loads(answer.err.splitlines()[-1])
+    assert value["type"] == "error"
+    assert value["exit_code"] == answer.code == 2
+
+
+def test_output_folder_that_is_a_file_stops_before_any_work(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_bytes(b"x")
+    (tmp_path / "out").write_text("in the way")
+    answer = gsvr("batch", "process", "-d", "in", "-o", "out")
+    assert answer.code == 1
+    assert "cannot be written" in answer.err
+    assert "--output" in answer.err
+
+
+# --- the database ------------------------------------------------------------------------------
+
+
+def test_a_damaged_database_is_named_and_left_alone(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_bytes(b"x")
+    database = tmp_path / "batch_tasks.db"
+    database.write_bytes(b"this is not a database, but it is long enough" * 50)
+    before = database.read_bytes()
+    answer = gsvr("batch", "process", "-d", "in")
+    assert answer.code == 1
+    assert "--resume-from latest" in answer.err
+    assert database.read_bytes() == before
+
+
+def test_a_database_of_a_newer_version_is_refused(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_bytes(b"x")
+    with sqlite3.connect(tmp_path / "batch_tasks.db") as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+    answer = gsvr("batch", "process", "-d", "in")
+    assert answer.code == 2
+    assert "newer" in answer.err
+
+
+# --- dry run ------------------------------------------------------------------------------------
+
+
+def test_dry_run_writes_nothing_at_all(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    (tmp_path / "in" / "text.mp4").write_text("no video")
+    before = snapshot(tmp_path)
+    answer = gsvr("batch", "process", "-d", "in", "--dry-run")
+    assert answer.code == 0, answer.err
+    assert snapshot(tmp_path) == before
+    assert "talk.mp4" in answer.out
+    assert "1 to process, 1 rejected" in answer.out
+    assert "gsvr batch process -d in" in answer.out
+
+
+def test_dry_run_of_a_finished_batch_skips_what_is_done(
+    finished: Gsvr, finished_master: Path
+) -> None:
+    before = snapshot(finished_master)
+    answer = finished("batch", "process", "-d", "in", "--cache-dir", "cache", "-n", "--json")
+    plan = answer.lines()[-1]
+    assert (plan["skip"], plan["exit_code"]) == (1, 0)
+    assert snapshot(finished_master) == before
+
+
+# --- a real run ----------------------------------------------------------------------------------
+
+
+def test_good_files_get_reports_and_bad_ones_an_explanation(finished_master: Path) -> None:
+    text = (finished_master / "first.err").read_text()
+    assert "Traceback" not in text
+    assert "1 of 3 done" in text
+    assert "empty file" in text
+    assert "no media in file" in text
+    assert "gsvr batch retry" in text
+    folder = finished_master / "batch_output" / "chinese_transcript" / "week01"
+    assert {p.name for p in folder.iterdir()} == {
+        "intro.assets",
+        "intro.html",
+        "intro.json",
+        "intro.md",
+        "intro.srt",
+        "intro.vtt",
+    }
+
+
+def test_the_report_says_what_was_said_and_shown(finished_master: Path) -> None:
+    path = finished_master / "batch_output" / "chinese_transcript" / "week01" / "intro.json"
+    report = json.loads(path.read_bytes())
+    spoken = " ".join(s["text"] for s in report["segments"]).lower()
+    assert "moon" in spoken
+    assert "sea" in spoken
+    assert report["language"] == "en"
+    assert [s["title"] for s in report["slides"]] == ["Two Short Slides", "The Sea"]
+    assert {n["code"] for n in report["notices"]} >= {"not_done"}
+    for slide in report["slides"]:
+        assert (path.parent / slide["image"]).stat().st_size > 1000
+
+
+def test_the_same_command_again_does_nothing_twice(finished: Gsvr, finished_master: Path) -> None:
+    before = snapshot(finished_master / "batch_output")
+    answer = finished("batch", "process", "-d", "in", "--cache-dir", "cache", "--json")
+    last = answer.lines()[-1]
+    assert answer.code == 3
+    assert last["type"] == "summary"
+    assert last["exit_code"] == 3
+    assert snapshot(finished_master / "batch_output") == before
+
+
+def test_batch_pages_are_there_and_name_the_failures(finished_master: Path) -> None:
+    output = finished_master / "batch_output"
+    assert "intro" in (output / "index.html").read_text("utf-8")
+    errors = json.loads(next(output.glob("errors-*.json")).read_text("utf-8"))
+    codes = [g["code"] for g in errors["groups"]]
+    assert sorted(codes) == ["E_EMPTY_FILE", "E_NO_MEDIA"]
