@@ -278,6 +278,16 @@ def test_workbook_rows_become_entries(tmp_path: Path) -> None:
     ]
 
 
+def test_cells_beyond_the_header_are_told_and_wide_sheets_stay_cheap(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path / "l.xlsx",
+        [[None], ["path", "note"], ["a.mp4", "x", "extra"], ["b.mp4", None, None], ["c.mp4"]],
+    )
+    assert [e.value for e in entries(path)] == ["b.mp4", "c.mp4"]
+    (problem,) = rejected(path)
+    assert (problem.origin, problem.value) == ("l.xlsx:3", "a.mp4 | x | extra")
+
+
 def test_formulas_are_not_evaluated(tmp_path: Path) -> None:
     path = workbook(
         tmp_path / "l.xlsx",

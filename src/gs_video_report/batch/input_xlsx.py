@@ -117,7 +117,9 @@ def _choose(book: Any, path: Path, sheet: str | None) -> Any:
 
 def _rows(sheet: Any) -> Iterator[Row]:
     sheet.reset_dimensions()  # the stored size may be wrong
-    cells = sheet.iter_rows(max_col=MAX_COLUMNS, max_row=MAX_ROWS + 1, values_only=True)
+    # the reader pads every row to the width asked for, so ask for the header's and one more
+    width = min(_header_width(sheet) + 1, MAX_COLUMNS)
+    cells = sheet.iter_rows(max_col=width, max_row=MAX_ROWS + 1, values_only=True)
     number = 0
     while True:
         # warnings are silenced around each chunk, not across a yield
@@ -132,8 +134,21 @@ def _rows(sheet: Any) -> Iterator[Row]:
                 yield number, BadRow(f"only the first {MAX_ROWS} rows are read")
                 return
             values = [cell_text(value) for value in row]
-            if any(values):
+            while values and not values[-1]:
+                values.pop()
+            if values:
                 yield number, values
+
+
+def _header_width(sheet: Any) -> int:
+    """Cells of the first row that holds anything, up to its last filled one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for row in sheet.iter_rows(max_col=MAX_COLUMNS, max_row=MAX_ROWS, values_only=True):
+            filled = [i for i, value in enumerate(row) if value is not None]
+            if filled:
+                return filled[-1] + 1
+    return 0
 
 
 def cell_text(value: object) -> str:
