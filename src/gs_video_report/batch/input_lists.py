@@ -81,7 +81,7 @@ def read_list(
         yield from _text(path)
 
 
-# --- one entry per line ----------------------------------------------------------------------
+# --- one entry per line ------------------------------------------------------------------------
 
 
 def _text(path: Path) -> Iterator[Entry | InputProblem]:
@@ -101,7 +101,7 @@ def _text(path: Path) -> Iterator[Entry | InputProblem]:
             yield InputProblem(origin, text, "the quotes hold nothing")
 
 
-# --- tables ----------------------------------------------------------------------------------
+# --- tables ------------------------------------------------------------------------------------
 
 
 def _csv(path: Path, template_column: str | None) -> Iterator[Entry | InputProblem]:
