@@ -24,6 +24,7 @@ from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.worker_pool import StopReason, TaskControl, WorkerPool
 from gs_video_report.errors import (
+    ComputeCrashed,
     DiskFullError,
     GsvrError,
     LimitReached,
@@ -190,6 +191,21 @@ async def test_retryable_errors_are_tried_again_until_the_limit(bench: Bench) ->
     statuses = await bench.statuses()
     assert statuses[1] is TaskStatus.COMPLETED
     assert statuses[2] is TaskStatus.FAILED
+
+
+async def test_a_file_that_crashes_its_process_three_times_is_poison(bench: Bench) -> None:
+    async def run(task: VideoTask, control: TaskControl) -> TaskResult:
+        if task.seq == 4:
+            raise ComputeCrashed("the decoder died of signal 11 (SIGSEGV)", retry_after_s=0)
+        return TaskResult()
+
+    await bench.pool(run, max_retries=10).run()
+    task = await bench.queue.get_task(f"{BATCH}:4")
+    assert task.attempt == 3
+    assert task.error is not None
+    assert task.error.code == "E_POISON"
+    assert "SIGSEGV" in task.error.message
+    assert len(bench.listener.finished) == 5
 
 
 async def test_a_task_over_its_time_is_cancelled_and_tried_again(bench: Bench) -> None:

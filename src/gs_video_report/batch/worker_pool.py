@@ -22,6 +22,7 @@ from typing import Protocol
 
 from gs_video_report.batch import retry
 from gs_video_report.batch.data_models import (
+    POISON_LIMIT,
     BatchStatus,
     TaskError,
     TaskResult,
@@ -30,12 +31,14 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import (
+    ComputeCrashed,
     ComputeTimeout,
     FatalError,
     GsvrError,
     LeaseLost,
     LimitReached,
     PermanentError,
+    PoisonTaskError,
     StepCancelled,
 )
 
@@ -328,6 +331,8 @@ class WorkerPool:
 
     async def _fail_or_retry(self, entry: _Running, error: GsvrError) -> None:
         task = entry.task
+        if isinstance(error, ComputeCrashed):
+            error = await self._blame(task, error)
         stored = TaskError(error.code, error.message, error.hint, error.stage, error.data)
         decision = retry.decide(error, task.failures, self.max_retries, self.rand())
         if isinstance(decision, retry.Wait):
@@ -339,6 +344,16 @@ class WorkerPool:
             self._tally.failed += 1
             seconds = self.monotonic() - entry.control.started
             self.listener.task_failed(task, error, seconds)
+
+    async def _blame(self, task: VideoTask, error: ComputeCrashed) -> GsvrError:
+        """The error itself, or poison when the task has ended its process too often."""
+        before = [a["error"] for a in await self.queue.attempts(task.task_id) if a["error"]]
+        crashes = 1 + sum(e.get("code") == ComputeCrashed.code for e in before)
+        if crashes < POISON_LIMIT:
+            return error
+        return PoisonTaskError(
+            f"{error.message}, {crashes} times", stage=error.stage, crashes=crashes, **error.data
+        )
 
     # --- the keeper -----------------------------------------------------------------------------
 
