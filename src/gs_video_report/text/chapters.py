@@ -44,9 +44,9 @@ def shortest_s(duration_s: float) -> float:
 def from_container(marks: Iterable[Any], duration_s: float) -> tuple[Chapter, ...]:
     """Chapters of the file itself, made contiguous; empty when they are of no use.
 
-    Each mark is `(start_s, end_s, title)`, or has `start_s` and `title` as attributes or keys. Marks outside
-    the recording or at the same time as another are dropped; untitled ones are numbered. A
-    single untitled mark is of no use.
+    Each mark is `(start_s, end_s, title)`, or has `start_s` and `title` as attributes or keys.
+    Marks outside the recording or at the same time as another are dropped; untitled ones are
+    numbered. A single untitled mark is of no use.
     """
     rows: dict[float, str] = {}
     for mark in marks:
@@ -90,7 +90,7 @@ def divide(document: Document) -> tuple[Chapter, ...]:
     )
 
 
-# --- speech -------------------------------------------------------------------------------------
+# --- speech ------------------------------------------------------------------------------------
 
 
 def _speech_boundaries(document: Document) -> list[float]:
@@ -257,7 +257,7 @@ def _climb(values: Sequence[float]) -> list[float]:
     return peaks
 
 
-# --- slides alone -------------------------------------------------------------------------------
+# --- slides alone ------------------------------------------------------------------------------
 
 
 def _slide_boundaries(document: Document) -> list[float]:

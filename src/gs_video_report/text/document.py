@@ -68,7 +68,7 @@ def build_document(
         tokens,
         tuple(_vectors(tokens)),
         clean_slides(slides),
-        duration_s if duration_s > 0 else max(ends, default=0.0),
+        round(float(duration_s if duration_s > 0 else max(ends, default=0.0)), 3),
     )
 
 
@@ -137,7 +137,7 @@ def _times_similarity(vectors: Sequence[Vector], x: Sequence[float]) -> list[flo
     return [sum(v * by_word.get(key, 0.0) for key, v in vector.items()) for vector in vectors]
 
 
-# --- slides -------------------------------------------------------------------------------------
+# --- slides ------------------------------------------------------------------------------------
 
 _SPACES = re.compile(r"\s+")
 

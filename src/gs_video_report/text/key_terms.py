@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from gs_video_report.report.model import KeyTerm
 from gs_video_report.text.document import Document
-from gs_video_report.text.stopwords import neighbours
+from gs_video_report.text.stopwords import word_set
 from gs_video_report.text.tokens import WEAK_WEIGHT, Token, is_cjk
 
 MAX_WORDS = 3
@@ -37,12 +37,17 @@ _INNER_LINKS = {
 }
 _JOINING_GAP = re.compile(r"[ \u00a0]?|-")
 _VERB_LIKE = {"en": re.compile(r"(?:[^aeiou]ing|[^e]ed)$")}
+_POSSESSIVE = re.compile(r"['’]s$")
 _NOUN_WEIGHT = 0.7
 _VERB_ALONE, _VERB_LAST = 0.3, 0.6
 _PART_FOCUS = 1.5
 _ANNOUNCING, _ANNOUNCED_FACTOR = 3, 1.6
 _LONG_TEXT = 60
 _VARIANT_SHARE = 0.25
+_RECURRING = 2.0
+_MOST_SINGLE_USES = 5
+_COMPOUNDING, _PAIR_FACTOR = frozenset({"en", "zh", "ja"}), 1.1
+"""Languages in which two content words in a row, said once, are mostly a compound."""
 _ACRONYM = re.compile(r"[A-Z][A-Z0-9]{1,6}s?")
 _ACRONYM_FACTOR, _NAME_FACTOR = 1.6, 1.25
 _LENGTH_POWER, _USES_POWER, _SPREAD = 1.8, 0.8, 0.25
@@ -117,7 +122,7 @@ def _wanted(duration_s: float) -> int:
     return max(_FEW, min(_MANY, round(6 + 2.4 * math.sqrt(duration_s / 60))))
 
 
-# --- candidates ---------------------------------------------------------------------------------
+# --- candidates --------------------------------------------------------------------------------
 
 
 def _collect(
@@ -129,13 +134,15 @@ def _collect(
     for i in every:
         sentence = document.sentences[i]
         span = sentence.end_s - sentence.start_s
-        for phrase in _phrases(sentence.text, document.tokens[i], document.language):
+        words = document.tokens[i]
+        for a, b in _phrases(sentence.text, words, document.language):
+            phrase = words[a:b]
             candidate = _note(found, sentence.text, phrase)
             at = sentence.start_s + span * phrase[0].start / max(len(sentence.text), 1)
             candidate.spoken += 1
             candidate.first_s = min(candidate.first_s, at)
             candidate.bins.add(min(int(at / width), _BINS - 1))
-            candidate.verbal += _looks_verbal(document, i, phrase)
+            candidate.verbal += _looks_verbal(words, a, b, document.language)
             candidate.capital += phrase[0].start > 0 and phrase[0].text[:1].isupper()
     if indices is None:
         _collect_slides(document, found, width)
@@ -153,8 +160,8 @@ def _collect_slides(
             seen.add(line.casefold())
             is_title = line == slide.title
             words = document.tokenizer.tokens(line)
-            for phrase in _phrases(line, words, document.language):
-                candidate = _note(found, line, phrase)
+            for a, b in _phrases(line, words, document.language):
+                candidate = _note(found, line, words[a:b])
                 candidate.shown += _TITLE_USES if is_title else _SLIDE_USES
                 candidate.slides += 1
                 candidate.first_s = min(candidate.first_s, slide.t_s)
@@ -173,17 +180,16 @@ def _note(
     return candidate
 
 
-def _phrases(text: str, words: Sequence[Token], language: str) -> Iterator[Sequence[Token]]:
-    """Runs of 1 to 3 neighbouring words that could be a term."""
+def _phrases(text: str, words: Sequence[Token], language: str) -> Iterator[tuple[int, int]]:
+    """Ranges of 1 to 3 neighbouring words that could be a term."""
     for i, first in enumerate(words):
         if first.weight < WEAK_WEIGHT:
             continue
         for j in range(i, min(i + MAX_WORDS, len(words))):
             if j > i and not _joined(text, words[j - 1], words[j]):
                 break
-            phrase = words[i : j + 1]
-            if _is_term(phrase, language):
-                yield phrase
+            if words[j].weight >= WEAK_WEIGHT and _is_term(words[i : j + 1], language):
+                yield i, j + 1
 
 
 def _joined(text: str, left: Token, right: Token) -> bool:
@@ -204,6 +210,8 @@ def _is_term(phrase: Sequence[Token], language: str) -> bool:
         return False
     if len(phrase) == 1:
         return last.weight >= _NOUN_WEIGHT and len(last.text) > 1
+    if last.weight <= WEAK_WEIGHT and last.key not in word_set("head", language):
+        return False
     weak = sum(t.weight <= WEAK_WEIGHT for t in phrase)
     repeated = len({t.key for t in phrase}) < len(phrase)
     return weak * 2 < len(phrase) + 1 and last.weight > 0 and not repeated
@@ -218,7 +226,7 @@ def _is_cjk_term(phrase: Sequence[Token]) -> bool:
     return len({t.key for t in phrase}) == len(phrase)
 
 
-# --- ranking ------------------------------------------------------------------------------------
+# --- ranking -----------------------------------------------------------------------------------
 
 
 def _scores(
@@ -253,6 +261,9 @@ def _score(document: Document, c: _Candidate, longer: Sequence[_Candidate]) -> f
         return 0.0
     content = len([k for k in c.keys if k not in _INNER_LINKS.get(document.language, set())])
     c_value = math.pow(math.log2(1 + content), _LENGTH_POWER) * math.pow(uses, _USES_POWER)
+    if c.uses < _RECURRING and not c.capital:
+        pair = content == 2 and document.language in _COMPOUNDING
+        c_value = _PAIR_FACTOR if pair else 1.0
     spread = 1 + _SPREAD * math.log(len(c.bins) or 1)
     return c_value * spread * _case_factor(c) * c.weight**2 * _verb_penalty(c, document.language)
 
@@ -265,15 +276,11 @@ def _case_factor(c: _Candidate) -> float:
     return _NAME_FACTOR if c.capital >= max(1, c.spoken / 2) else 1.0
 
 
-def _looks_verbal(document: Document, i: int, phrase: Sequence[Token]) -> bool:
-    """True if the neighbours of the phrase are those of a verb: "it asks", "asks the"."""
-    language, words = document.language, document.tokens[i]
-    first, last = words.index(phrase[0]), words.index(phrase[-1])
-    before = words[first - 1].key if first > 0 else ""
-    after = words[last + 1].key if last + 1 < len(words) else ""
-    return (len(phrase) == 1 and before in neighbours("before_verb", language)) or (
-        after in neighbours("after_verb", language)
-    )
+def _looks_verbal(words: Sequence[Token], i: int, j: int, language: str) -> bool:
+    """True if the neighbours of words[i:j] are those of a verb: "it asks", "asks the"."""
+    if j < len(words) and words[j].key in word_set("after_verb", language):
+        return True
+    return j == i + 1 and i > 0 and words[i - 1].key in word_set("before_verb", language)
 
 
 def _verb_penalty(c: _Candidate, language: str) -> float:
@@ -299,6 +306,9 @@ def _choose(
     for c in ranked:
         if len(chosen) == wanted or scores[c.keys] < _WORTH * scores[ranked[0].keys]:
             break
+        once = sum(other.uses < _RECURRING for other in chosen)
+        if c.uses < _RECURRING and once == _MOST_SINGLE_USES:
+            continue
         if not any(_same(c, other) for other in chosen):
             chosen.append(c)
     return chosen
@@ -336,4 +346,5 @@ def _display(c: _Candidate) -> str:
     lower = sum(n for n, form in variants if form[:1].islower())
     if lower and lower * 3 >= sum(n for n, _ in variants):
         variants = [(n, form) for n, form in variants if form[:1].islower()]
-    return max(variants, key=lambda item: (item[0], item[1]))[1]
+    best = max(variants, key=lambda item: (item[0], item[1]))[1]
+    return _POSSESSIVE.sub("", best)

@@ -28,6 +28,8 @@ _MIN_WORDS = 8.0
 _GOOD_WORDS = 20.0
 _MAX_WORDS = 40.0
 """Longer runs without a full stop are divided at the best place."""
+_MAX_PUNCTUATED_WORDS = 90.0
+"""The same for runs that end with a full stop: long sentences exist."""
 _COMMA_BONUS = 0.25
 _SEGMENT_BONUS = 0.2
 
@@ -86,7 +88,7 @@ def split_sentences(segments: Sequence[Segment]) -> tuple[Sentence, ...]:
     return tuple(sentences)
 
 
-# --- segments to clauses ------------------------------------------------------------------------
+# --- segments to clauses -----------------------------------------------------------------------
 
 
 def _pieces(segment: Segment) -> Iterator[_Piece]:
@@ -201,7 +203,7 @@ class _Clock:
         return round(self._start + share * (self._end - self._start), 3)
 
 
-# --- clauses to sentences -----------------------------------------------------------------------
+# --- clauses to sentences ----------------------------------------------------------------------
 
 
 def _runs(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
@@ -226,11 +228,10 @@ def _gap(before: _Piece, after: _Piece) -> float:
 def _divide(run: list[_Piece]) -> Iterator[Sentence]:
     """One sentence, or several when the run is too long to be one."""
     lengths = [max(length_in_words(p.text), 0.5) for p in run]
-    if len(run) == 1 or sum(lengths) <= _MAX_WORDS:
-        pause = _paused(run)
-        if not pause:
-            yield _sentence(run, complete=True)
-            return
+    longest = _MAX_PUNCTUATED_WORDS if run[-1].terminal else _MAX_WORDS
+    if (len(run) == 1 or sum(lengths) <= longest) and not _paused(run):
+        yield _sentence(run, complete=True)
+        return
     begin = 0
     opened = True
     while begin < len(run):

@@ -57,8 +57,11 @@ def openers(language: str) -> frozenset[str]:
 
 
 @cache
-def neighbours(table: str, language: str) -> frozenset[str]:
-    """Words that stand before (`before_verb`) or after (`after_verb`) verbs; may be empty."""
+def word_set(table: str, language: str) -> frozenset[str]:
+    """A table of words.txt that only some languages have; empty for the others.
+
+    `before_verb`, `after_verb`: neighbours of verbs; `head`: weak words that may end a term.
+    """
     return frozenset(" ".join(section("words.txt", table, language)).split())
 
 

@@ -23,6 +23,9 @@ _LEAST_CONTENT = 2.5
 """Sum of word weights below which a sentence says nothing by itself."""
 _SAME = 0.6
 """Sentences more alike than this are one point."""
+_LEAST_CONTENT_BY_SCRIPT = {"ja": 1.0, "th": 2.0}
+"""The same where verbs are not told from grammar."""
+_INCOMPLETE = 0.3
 _RELEVANCE = 0.7
 _REPEATED_PART = 0.72
 """Factor for each point a part of the recording already has beyond its share."""
@@ -83,7 +86,7 @@ def _point(document: Document, i: int) -> SummaryPoint:
     return SummaryPoint(text, round(sentence.start_s, 3), sentence.text)
 
 
-# --- rating -------------------------------------------------------------------------------------
+# --- rating ------------------------------------------------------------------------------------
 
 
 def _slide_words(document: Document) -> frozenset[str]:
@@ -101,7 +104,8 @@ def _rate(document: Document, i: int, central: float, shown: frozenset[str]) -> 
     text = phrasing.clean(sentence.text, document.language)
     length = length_in_words(text)
     content = sum(t.weight for t in words if t.weight >= WEAK_WEIGHT)
-    if content < _LEAST_CONTENT or length < _SHORTEST:
+    least = _LEAST_CONTENT_BY_SCRIPT.get(document.language, _LEAST_CONTENT)
+    if content < least or length < _SHORTEST:
         return 0.0
     rating = central * _length_factor(length) * _wording_factor(text, document.language)
     strong = [t for t in words if t.weight > WEAK_WEIGHT]
@@ -109,7 +113,7 @@ def _rate(document: Document, i: int, central: float, shown: frozenset[str]) -> 
         rating *= 1 + 0.5 * sum(t.key in shown for t in strong) / len(strong)
     rating *= 1 + 0.3 * min(len(strong) / max(length, 1.0), 0.6)
     if not sentence.complete:
-        rating *= 0.6
+        rating *= 0.0 if words[-1].weight == 0.0 else _INCOMPLETE
     if phrasing.is_dangling(sentence.text):
         rating *= 0.5
     return rating * _position_factor(sentence.start_s, document.duration_s)
@@ -143,7 +147,7 @@ def _position_factor(start_s: float, duration_s: float) -> float:
     return 1.1 if share < 0.08 or share > 0.92 else 1.0
 
 
-# --- choosing -----------------------------------------------------------------------------------
+# --- choosing ----------------------------------------------------------------------------------
 
 
 def _choose(

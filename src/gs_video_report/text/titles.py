@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -43,7 +44,7 @@ def chapter_titles(document: Document, edges: Sequence[float]) -> list[str]:
     out: list[str] = []
     for begin, end in pairwise(edges):
         inside = sentences_between(document, begin, end)
-        options = [*_from_slides(document, begin, end)]
+        options = _from_slides(document, begin, end)
         if not options or options[0].casefold() in used:
             options += _from_speech(document, inside, totals)
         title = next((o for o in options if o.casefold() not in used), f"{len(out) + 1}")
@@ -73,19 +74,18 @@ def _from_slides(document: Document, begin: float, end: float) -> list[str]:
 
 
 def _from_speech(
-    document: Document, inside: Sequence[int], totals: dict[tuple[str, ...], int] | object
+    document: Document, inside: Sequence[int], totals: Counter[tuple[str, ...]]
 ) -> list[str]:
-    ranked = phrases_of_part(document, inside, totals)  # type: ignore[arg-type]
+    """The headline of the best phrases, single phrases, then openings of sentences."""
+    ranked = phrases_of_part(document, inside, totals)
     options: list[str] = []
     if ranked:
         options.append(_headline(document.language, ranked))
         options += [_capital(text) for _, text in ranked[1:4]]
-    for i in inside:
-        opening = _opening(phrasing.clean(document.sentences[i].text, document.language))
-        if opening:
-            options.append(opening)
-            break
-    return options
+    openings = (
+        _opening(phrasing.clean(document.sentences[i].text, document.language)) for i in inside
+    )
+    return options + [opening for opening in openings if opening]
 
 
 def _headline(language: str, ranked: Sequence[tuple[float, str]]) -> str:
