@@ -92,7 +92,8 @@ class Page:
             )
 
     def key(self, key: str, text: str = "") -> None:
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text or key)
+        text = text or (key if len(key) == 1 else "")
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def size(self, width: int, height: int, *, mobile: bool = False) -> None:
@@ -105,7 +106,11 @@ class Page:
         )
 
     def prefer(self, *, scheme: str = "light", media: str = "") -> None:
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        """Colour scheme and medium; motion is always reduced, so that nothing moves by itself."""
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
     def screenshot(self, path: Path, *, full: bool = False) -> None:

@@ -99,9 +99,10 @@ const usable = (yes) => {
   $('screen').hidden = !yes; $('deck').hidden = !yes; $('lost').hidden = yes;
   $('player').classList.toggle('gone', !yes);
 };
-const seek = (t, play) => {
-  resume(); wanted = t;
-  if (ready) { media.currentTime = t; if (play) media.play().catch(() => {}); }
+const seek = (t, stay) => {
+  wanted = t;
+  if (stay && ready && rows.length) { yielded = true; $('resume').hidden = false; } else resume();
+  if (ready) media.currentTime = t;
   show(t);
 };
 const lost = () => { if (!media.currentSrc || media.error || media.networkState === 3) usable(false); };
@@ -152,21 +153,22 @@ document.addEventListener('click', (e) => {
   if (pic) {
     const fig = pic.closest('.slide');
     if (pic.className === 'big' || !ready) enlarge(figures.indexOf(fig));
-    if (ready) { seek(+fig.dataset.t); linkTo(fig.dataset.t); }
+    if (ready) go(+fig.dataset.t, true);
     return;
   }
   if (link && link.dataset.go !== undefined) {
     if (data.remote && !ready && link.target) return; // opens the source at that moment
     e.preventDefault(); go(+link.dataset.go, link.closest('main') !== null && !link.closest('.s'));
   } else if (link && link.dataset.t !== undefined) {
-    e.preventDefault(); go(+link.dataset.t, true);
+    e.preventDefault(); go(+link.dataset.t, false);
   } else if (row && !link && !String(getSelection())) {
     go(+row.dataset.t, false);
   }
 });
-const go = (t, scroll) => {
-  linkTo(t); seek(t);
-  if (scroll && rows[lit] && !ready) reveal(rows[lit], true);
+// stay: who reads a summary or looks at slides keeps the place; the player stands beside it
+const go = (t, stay) => {
+  linkTo(t); seek(t, stay);
+  if (stay && rows[lit] && !ready) reveal(rows[lit], true);
 };
 const copyLink = async (row) => {
   linkTo(row.dataset.t);
