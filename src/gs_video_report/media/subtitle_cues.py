@@ -75,7 +75,7 @@ def _fix_ends(cues: Sequence[Cue], problems: list[str]) -> list[Cue]:
     return out
 
 
-# --- captions that scroll -----------------------------------------------------------------------
+# --- captions that scroll ----------------------------------------------------------------------
 
 
 def _unroll(cues: list[Cue], problems: list[str]) -> list[Cue]:
@@ -132,7 +132,7 @@ def _without_echoes(cues: list[Cue]) -> list[Cue]:
     return out
 
 
-# --- overlaps -----------------------------------------------------------------------------------
+# --- overlaps ----------------------------------------------------------------------------------
 
 
 def _separate(cues: list[Cue], problems: list[str]) -> list[Cue]:

@@ -29,13 +29,14 @@ def read_cues(text: str, format_hint: str = "") -> list[Cue]:
     return list(_timed_blocks(text))
 
 
-# --- SRT and WebVTT -----------------------------------------------------------------------------
+# --- SRT and WebVTT ----------------------------------------------------------------------------
 
 
 def _timed_blocks(text: str) -> Iterator[Cue]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     marks = [(i, m) for i, line in enumerate(lines) if (m := _TIMING.match(line))]
-    for (i, match), following in zip(marks, [*(i for i, _ in marks[1:]), None], strict=True):
+    ends: list[int | None] = [*(i for i, _ in marks[1:]), None]
+    for (i, match), following in zip(marks, ends, strict=False):
         body = _body(lines[i + 1 : following], last=following is None)
         start = _seconds(match.groups()[:4])
         end = _seconds(match.groups()[4:]) if match.group(6) else start
@@ -80,7 +81,7 @@ def _seconds(parts: tuple[str | None, ...]) -> float:
     return whole + (float(f"0.{fraction}") if fraction else 0.0)
 
 
-# --- ASS and SSA --------------------------------------------------------------------------------
+# --- ASS and SSA -------------------------------------------------------------------------------
 
 
 def _ass(text: str) -> Iterator[Cue]:

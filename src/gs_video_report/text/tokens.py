@@ -170,7 +170,8 @@ class Tokenizer:
             return 0.0
         if len(plain) == 1 and not word.isupper():
             return 0.0
-        if plain in weak_words(self.language):
+        weak = weak_words(self.language)
+        if plain in weak or stem(word, self.language) in weak:
             return WEAK_WEIGHT
         if self.language == "en" and plain.endswith("ly") and len(plain) > 5:
             return _ADVERB_WEIGHT
