@@ -60,24 +60,19 @@ def load(command: ProcessCommand) -> Config:
     )
 
 
-def printer_for(faces: Faces) -> Printer:
-    """The face that fits the streams."""
+def printer_for(faces: Faces, config: Config) -> Printer:
+    """The face that fits the streams and the configuration."""
     from gs_video_report.terminal.printer import make_printer
 
-    try:
-        return make_printer(
-            faces.progress,
-            json=faces.json,
-            quiet=faces.quiet,
-            verbose=faces.verbose,
-            stdout=sys.stdout,
-            stderr=sys.stderr,
-            env=os.environ,
-        )
-    except ValueError as error:
-        raise UsageError(
-            f"--progress takes auto, live, plain or none, not {faces.progress!r}"
-        ) from error
+    return make_printer(
+        str(config.value("progress")),
+        json=faces.json,
+        quiet=faces.quiet,
+        verbose=faces.verbose,
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        env=os.environ,
+    )
 
 
 # --- process -----------------------------------------------------------------------------------
@@ -92,11 +87,11 @@ async def process(command: ProcessCommand) -> int:
         from gs_video_report.batch.dry_run import dry_run
 
         return await dry_run(request, database_path(config), command.faces, command.show_all)
-    printer = printer_for(command.faces)
+    printer = printer_for(command.faces, config)
     try:
         async with open_for_run(config, command) as (database, restored):
             opened = await _open(database, command, request, restored)
-            return await drain(database, opened, command, printer)
+            return await drain(database, opened, command, config, printer)
     finally:
         printer.close()
 
@@ -204,7 +199,11 @@ async def _open(
 
 
 async def drain(
-    database: Database, opened: OpenedBatch, command: ProcessCommand, printer: Printer
+    database: Database,
+    opened: OpenedBatch,
+    command: ProcessCommand,
+    config: Config,
+    printer: Printer,
 ) -> int:
     """Tell what was found, then run the batch to its end."""
     from gs_video_report.batch.processor import BatchProcessor, RunSettings
@@ -212,7 +211,7 @@ async def drain(
     tell_opened(opened, printer, command.faces)
     settings = RunSettings(
         progress_file=command.progress_file,
-        verbose=command.faces.verbose,
+        cache_limit_bytes=int(config.value("cache_limit_bytes")),
     )
     result = await BatchProcessor(database, opened.row, printer, settings).run()
     return result.exit_code

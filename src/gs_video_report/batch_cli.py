@@ -81,7 +81,7 @@ def process(
     timeout: o.Timeout = None,
     stall_timeout: o.StallTimeout = None,
     progress_file: o.ProgressFile = None,
-    progress: o.Progress = "auto",
+    progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -104,8 +104,9 @@ def process(
     from gs_video_report import app
 
     command = app.ProcessCommand(
-        faces=Faces(json, verbose, quiet, progress),
+        faces=Faces(json, verbose, quiet),
         flags=_given(
+            progress=progress,
             template=template,
             output_dir=output,
             output_pattern=output_pattern,
@@ -159,7 +160,7 @@ def video(
     cache_dir: o.CacheDir = None,
     timeout: o.Timeout = None,
     stall_timeout: o.StallTimeout = None,
-    progress: o.Progress = "auto",
+    progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -173,8 +174,9 @@ def video(
     from gs_video_report import app
 
     command = app.ProcessCommand(
-        faces=Faces(json, verbose, quiet, progress),
+        faces=Faces(json, verbose, quiet),
         flags=_given(
+            progress=progress,
             template=template,
             output_dir=output,
             formats=formats,
@@ -207,7 +209,7 @@ def resume(
     db: o.Db = None,
     cache_dir: o.CacheDir = None,
     progress_file: o.ProgressFile = None,
-    progress: o.Progress = "auto",
+    progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -219,8 +221,9 @@ def resume(
     from gs_video_report import app
 
     command = app.ProcessCommand(
-        faces=Faces(json, verbose, quiet, progress),
+        faces=Faces(json, verbose, quiet),
         flags=_given(
+            progress=progress,
             parallel=parallel,
             db=db,
             cache_dir=cache_dir,
@@ -319,7 +322,7 @@ def retry(
     ] = True,
     config: o.ConfigFile = None,
     db: o.Db = None,
-    progress: o.Progress = "auto",
+    progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -327,8 +330,11 @@ def retry(
     """Try failed videos again; finished steps are kept."""
     from gs_video_report import app_batches as app
 
-    faces = Faces(json, verbose, quiet, progress)
-    run(faces, lambda: app.retry(_access(config, db), faces, ref, failed=failed, start=start))
+    faces = Faces(json, verbose, quiet)
+    run(
+        faces,
+        lambda: app.retry(_access(config, db, progress), faces, ref, failed=failed, start=start),
+    )
 
 
 @batch_app.command("checkpoints", rich_help_panel=RESULTS)
@@ -370,18 +376,18 @@ def verify(
     ] = False,
     config: o.ConfigFile = None,
     db: o.Db = None,
-    progress: o.Progress = "auto",
+    progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Check every report on disk against its size and SHA-256."""
     from gs_video_report import app_batches as app
 
-    faces = Faces(json, verbose, False, progress)
-    run(faces, lambda: app.verify(_access(config, db), faces, ref, repair=repair))
+    faces = Faces(json, verbose)
+    run(faces, lambda: app.verify(_access(config, db, progress), faces, ref, repair=repair))
 
 
-def _access(config: Path | None, db: str | None) -> Any:
+def _access(config: Path | None, db: str | None, progress: str | None = None) -> Any:
     from gs_video_report.app import ProcessCommand
 
-    return ProcessCommand(flags=_given(db=db), config_file=config)
+    return ProcessCommand(flags=_given(db=db, progress=progress), config_file=config)

@@ -24,7 +24,6 @@ class Faces:
     json: bool = False
     verbose: bool = False
     quiet: bool = False
-    progress: str = "auto"
 
 
 def run(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) -> NoReturn:

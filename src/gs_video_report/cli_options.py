@@ -213,7 +213,7 @@ ProgressFile = Annotated[
     ),
 ]
 Progress = Annotated[
-    str,
+    str | None,
     _opt(
         "--progress",
         help="auto, live, plain or none [default: auto].",

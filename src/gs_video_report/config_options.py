@@ -193,18 +193,6 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
         "How progress is shown; auto is live on a terminal and plain elsewhere.",
         choices=("auto", "live", "plain", "none"), stored=False,
     ),
-    Option(
-        "color", Kind.CHOICE, "auto", _D, "Colour of the output; NO_COLOR is obeyed.",
-        choices=("auto", "always", "never"), stored=False, flag="",
-    ),
-    Option(
-        "log_level", Kind.CHOICE, "warning", _D, "Least important messages that are shown.",
-        choices=("error", "warning", "info", "debug"), stored=False, flag="",
-    ),
-    Option(
-        "log_file", Kind.PATH, None, _D, "Write all messages to this file as well.",
-        stored=False, optional=True, flag="",
-    ),
 )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ from gs_video_report.batch.stop_signals import StopSignals
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPool
-from gs_video_report.cache import ArtifactStore
+from gs_video_report.cache import DEFAULT_LIMIT_BYTES, ArtifactStore
 from gs_video_report.compute.process_pool import ProcessBackend
 from gs_video_report.engines import registry
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
@@ -71,7 +71,8 @@ class RunSettings:
 
     progress_file: Path | None = None
     checkpoint_dir: Path | None = None
-    verbose: bool = False
+    cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    """Size to which the cache is trimmed at the end of a run."""
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ class BatchProcessor:
     ) -> BatchResult:
         options = self.row.options
         engine = registry.make(options.engine, asdict(options))
-        cache = ArtifactStore(Path(options.cache_dir))
+        cache = ArtifactStore(Path(options.cache_dir), self.settings.cache_limit_bytes)
         compute = self._compute = ProcessBackend(options.compute_processes or None)
         try:
             await compute.start()
