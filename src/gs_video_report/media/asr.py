@@ -173,7 +173,7 @@ def engine_fingerprint() -> str:
     return "; ".join([*found, "int8", f"cpu {_cpu_hash()}"])
 
 
-# --- inside ---------------------------------------------------------------------------------
+# --- inside ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +185,9 @@ class _Heard:
     avg_logprob: float
     no_speech_prob: float
     compression_ratio: float
-    seconds: float
 
     def evidence(self, prompt: str) -> Evidence:
-        return Evidence(
-            text=self.text,
-            seconds=self.seconds,
-            avg_logprob=self.avg_logprob,
-            no_speech_prob=self.no_speech_prob,
-            compression_ratio=self.compression_ratio,
-            prompt=prompt,
-        )
+        return Evidence(self.text, self.avg_logprob, self.no_speech_prob, prompt)
 
     def as_text(
         self, text: str, segments: tuple[SpeechSegment, ...], retries: int, dropped: str = ""
@@ -255,7 +247,6 @@ def _ask(
         avg_logprob=min((float(s.avg_logprob) for s in found), default=0.0),
         no_speech_prob=max((float(s.no_speech_prob) for s in found), default=1.0),
         compression_ratio=max((float(s.compression_ratio) for s in found), default=0.0),
-        seconds=len(samples) / SAMPLE_RATE,
     )
 
 
