@@ -120,7 +120,7 @@ def probe(path: str) -> MediaProbe:
         FileMissingError, FileUnreadableError: the operating system refused.
     """
     with open_media(path) as container:
-        picture = _main_picture(container)
+        picture = main_picture(container)
         sounds = [s for s in container.streams.audio if _has_decoder(s)]
         if picture is None and not sounds:
             raise _nothing_to_report(path, container)
@@ -231,14 +231,15 @@ def longest_plausible_s(size_bytes: int) -> float:
     return max(3_600.0, size_bytes * 8 / 100)
 
 
-# --- choosing and checking ------------------------------------------------------------------
+# --- choosing and checking ---------------------------------------------------------------------
 
 
 def _has_decoder(stream: Any) -> bool:
     return stream.codec_context is not None
 
 
-def _main_picture(container: Any) -> Any | None:
+def main_picture(container: Any) -> Any | None:
+    """The video stream that reports are made of; None when there are only still pictures."""
     moving = [
         s
         for s in container.streams.video
@@ -333,7 +334,7 @@ def _undecodable(path: str) -> NoMediaError | CorruptMediaError:
     return CorruptMediaError(f"{name}: the header is fine, but nothing in the file can be decoded")
 
 
-# --- describing -----------------------------------------------------------------------------
+# --- describing --------------------------------------------------------------------------------
 
 
 def _video(stream: Any, check: _Check) -> VideoStream:

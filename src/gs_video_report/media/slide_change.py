@@ -1,0 +1,335 @@
+"""Decide when a slide changes, from small gray samples. Pure: no files, no decoding.
+
+Truth: the picture is divided into 16 x 9 cells. A cell is *settled* when it did not change for two
+samples; one that keeps changing (camera inset, clock, burnt-in subtitles) is *busy* and left out.
+The settled cells are compared with the fullest state of the current slide: what was only added is
+a *build* of it; a small part that gave way to something else is a *replacement*; a large part gone
+is a new *slide*. Pictures in which most cells move are *camera*: a key frame now and then.
+Never: looks ahead, keeps more than a few samples, gives more than `_Allowance` lets through when
+the picture is restless (film, talking heads).
+Source: the block-wise test finds changes of text alone, which differences of whole pictures do
+not see; a cell changes when over 3 % of its pixels move by over 20 of 255 gray levels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Gray = NDArray[np.uint8]
+    Mask = NDArray[np.bool_]
+else:
+    Gray = Mask = Any
+
+WIDTH, HEIGHT = 160, 90
+"""Pixels of a sample."""
+COLUMNS, ROWS = 16, 9
+LEVELS = 20
+"""Gray levels (of 255) a pixel must move to count."""
+CELL_SHARE = 0.03
+"""Part of a cell's pixels that must count."""
+MIN_CELLS = 3
+SETTLE = 2
+"""Samples without change before a cell is settled."""
+SETTLE_AFTER_CAMERA = 4
+CAMERA_SHARE = 0.35
+"""Part of the cells that move in moving pictures."""
+LOCAL_SHARE = 0.25
+"""A sample in which fewer cells moved than this counts towards their being busy."""
+REPLACED_SHARE = 0.35
+"""Part of the old content that must be gone for a new slide."""
+RESTLESS_SHARE = 0.12
+"""Part of the cells that moves, on average, in talking-head pictures and film."""
+CAMERA_INTERVAL_S = 30.0
+"""Shortest time between key frames of moving pictures, seconds."""
+_BLANK_SPREAD = 3.0
+_LOST_INK = 0.25
+_SAME_SHAPE = 0.8
+
+
+class Change(StrEnum):
+    """What a sample brought."""
+
+    NONE = "none"
+    FIRST = "first"
+    SLIDE = "slide"
+    BUILD = "build"
+    """Something was added to the current slide."""
+    REPLACED = "replaced"
+    """A small part of the current slide gave way to something else."""
+    CAMERA = "camera"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The answer for one sample."""
+
+    change: Change
+    t_s: float
+    """When the change began, seconds; earlier than the sample that settled it."""
+    keep: bool
+    """This sample is the best picture so far of what is now shown."""
+    moving: float
+    """Part of the cells that moved since the sample before, 0 to 1."""
+
+
+def cells(gray: Gray) -> Any:
+    """float32 of shape (ROWS, COLUMNS, pixels per cell)."""
+    import numpy as np
+
+    high, wide = HEIGHT // ROWS, WIDTH // COLUMNS
+    blocks = gray.reshape(ROWS, high, COLUMNS, wide).swapaxes(1, 2)
+    return blocks.reshape(ROWS, COLUMNS, high * wide).astype(np.float32)
+
+
+def cells_changed(a: Gray, b: Gray) -> Mask:
+    """Which cells differ; shape (ROWS, COLUMNS)."""
+    import numpy as np
+
+    moved = np.abs(a.astype(np.int16) - b.astype(np.int16)) > LEVELS
+    share = moved.reshape(ROWS, HEIGHT // ROWS, COLUMNS, WIDTH // COLUMNS).mean(axis=(1, 3))
+    result: Mask = share > CELL_SHARE
+    return result
+
+
+def is_blank(gray: Gray) -> bool:
+    """Nothing is shown: one even colour."""
+    return float(gray.std()) < _BLANK_SPREAD
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What became of the content, cell by cell."""
+
+    content: Mask
+    """Cells of the old picture that show something."""
+    lost: Mask
+    """Cells whose old content is gone."""
+    gained: Mask
+    """Cells with content that was not there."""
+
+
+def compare(old: Gray, new: Gray) -> Difference:
+    """Which content went and which came. Even shifts of brightness and dimming count as neither."""
+    import numpy as np
+
+    a, b = cells(old), cells(new)
+    moved = np.abs(a - b) > LEVELS
+    changed = moved.mean(axis=2) > CELL_SHARE
+    ink_a = np.abs(a - np.median(a, axis=2, keepdims=True)) > LEVELS
+    ink_b = np.abs(b - np.median(b, axis=2, keepdims=True)) > LEVELS
+    content = ink_a.mean(axis=2) > CELL_SHARE
+    gone = (ink_a & moved).sum(axis=2) > _LOST_INK * np.maximum(ink_a.sum(axis=2), 1)
+    unlike = _correlation(a, b) < _SAME_SHAPE
+    lost = changed & content & gone & unlike
+    fresh = (ink_b & moved).mean(axis=2) > CELL_SHARE
+    return Difference(content, lost, changed & fresh & (unlike | ~content))
+
+
+def _correlation(a: Any, b: Any) -> Any:
+    """Pearson's, per cell; 0 where a cell is even."""
+    import numpy as np
+
+    da, db = a - a.mean(axis=2, keepdims=True), b - b.mean(axis=2, keepdims=True)
+    norm = np.sqrt((da * da).sum(axis=2) * (db * db).sum(axis=2))
+    return np.where(norm > 1.0, (da * db).sum(axis=2) / np.maximum(norm, 1.0), 0.0)
+
+
+@dataclass(slots=True)
+class _Activity:
+    """How restless each cell is."""
+
+    quiet: Any
+    """Samples since each cell changed."""
+    since: Any
+    """Time at which each cell's latest restlessness began."""
+    memory: Any
+    """Local changes of each cell, fading with `HALF_LIFE_S`."""
+    window: deque[Mask] = field(default_factory=lambda: deque(maxlen=24))
+    at_s: float = 0.0
+    mean: float = 0.0
+    """Part of the cells that moves, averaged over about half a minute."""
+
+    HALF_LIFE_S = 60.0
+    BUSY, NEAR, CAP = 14.0, 4.0, 40.0
+
+    @classmethod
+    def begin(cls, t_s: float) -> _Activity:
+        import numpy as np
+
+        shape = (ROWS, COLUMNS)
+        return cls(np.full(shape, SETTLE), np.full(shape, t_s), np.zeros(shape), at_s=t_s)
+
+    def feed(self, t_s: float, began_s: float, changed: Mask) -> None:
+        import numpy as np
+
+        share = float(changed.mean())
+        local = changed if share < LOCAL_SHARE else np.zeros_like(changed)
+        step_s, self.at_s = t_s - self.at_s, t_s
+        self.since = np.where(changed & (self.quiet >= SETTLE), began_s, self.since)
+        self.quiet = np.where(changed, 0, self.quiet + 1)
+        faded = self.memory * 0.5 ** (step_s / self.HALF_LIFE_S)
+        self.memory = np.minimum(faded + local, self.CAP)
+        self.mean += (share - self.mean) * min(1.0, step_s / 30.0)
+        self.window.append(local)
+
+    def busy(self) -> Mask:
+        """Cells that change again and again, and restless cells beside them."""
+        import numpy as np
+
+        strong = self.memory > self.BUSY
+        if len(self.window) >= 4:
+            stack = np.stack(self.window)
+            runs = (stack[1:] & ~stack[:-1]).sum(axis=0)
+            long_run = stack[-6:].sum(axis=0) >= 5
+            strong |= ((stack.mean(axis=0) > 0.25) & (runs >= 3)) | long_run
+        result: Mask = strong | (_grown(strong) & (self.memory > self.NEAR))
+        return result
+
+
+def _grown(mask: Mask) -> Mask:
+    """The cells and their eight neighbours."""
+    import numpy as np
+
+    padded = np.pad(mask, 1)
+    parts = [padded[y : y + ROWS, x : x + COLUMNS] for y in range(3) for x in range(3)]
+    result: Mask = np.logical_or.reduce(parts)
+    return result
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """A bucket of key frames for restless pictures: `BURST` at once, one more per `EVERY_S`."""
+
+    left: float = 10.0
+    at_s: float = 0.0
+
+    BURST, EVERY_S = 10.0, 45.0
+
+    def take(self, t_s: float) -> bool:
+        self.left = min(self.BURST, self.left + (t_s - self.at_s) / self.EVERY_S)
+        self.at_s = t_s
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
+
+
+@dataclass(slots=True)
+class SlideDetector:
+    """Feed samples in time order, about one a second; read what each brought."""
+
+    _last: Gray | None = None
+    _shown: Gray | None = None
+    """Fullest settled state of the current slide; None until something is shown."""
+    _shown_at: float = 0.0
+    _activity: _Activity | None = None
+    _moving: deque[float] = field(default_factory=lambda: deque(maxlen=4))
+    _in_camera: bool = False
+    _camera_at: float = float("-inf")
+    _allowance: _Allowance = field(default_factory=_Allowance)
+
+    def feed(self, t_s: float, gray: Gray, began_s: float | None = None) -> Seen:
+        """One sample.
+
+        Args:
+            t_s: seconds; greater than the one before.
+            gray: uint8 of shape (HEIGHT, WIDTH); must not be changed afterwards.
+            began_s: when the picture began to differ from the sample before; None: at `t_s`.
+        """
+        if self._last is None or self._activity is None:
+            self._last, self._activity = gray, _Activity.begin(t_s)
+            return self._first(t_s, gray)
+        changed = cells_changed(self._last, gray)
+        self._last = gray
+        self._activity.feed(t_s, t_s if began_s is None else began_s, changed)
+        moving = float(changed.mean())
+        self._moving.append(moving)
+        if self._shown is None:
+            return self._first(t_s if began_s is None else began_s, gray)
+        if sum(share > CAMERA_SHARE for share in self._moving) >= 3:
+            return self._camera(t_s, gray, moving)
+        return self._judge(t_s, gray, changed, settle=self._settle())
+
+    def finish(self, t_s: float) -> Seen:
+        """No more samples follow: a picture that appeared just now counts as settled."""
+        if self._last is None or self._shown is None or self._in_camera:
+            return Seen(Change.NONE, t_s, False, 0.0)
+        return self._judge(t_s, self._last, None, settle=0)
+
+    def _settle(self) -> int:
+        return SETTLE_AFTER_CAMERA if self._in_camera else SETTLE
+
+    def _first(self, t_s: float, gray: Gray) -> Seen:
+        if is_blank(gray):
+            return Seen(Change.NONE, t_s, False, 0.0)
+        self._shown, self._shown_at = gray, t_s
+        return Seen(Change.FIRST, t_s, True, 0.0)
+
+    def _judge(self, t_s: float, gray: Gray, changed: Mask | None, settle: int) -> Seen:
+        import numpy as np
+
+        assert self._shown is not None and self._activity is not None  # noqa: S101
+        moving = 0.0 if changed is None else float(changed.mean())
+        busy = self._activity.busy()
+        still = changed is None or not bool((changed & ~busy).any())
+        found = compare(self._shown, gray)
+        lost, gained = found.lost & ~busy, found.gained & ~busy
+        if not (lost.any() or gained.any()):
+            return Seen(Change.NONE, t_s, still and not self._in_camera, moving)
+        settled = self._activity.quiet >= settle
+        new = (lost | gained) & settled
+        waiting = (lost | gained) & ~settled
+        if int(new.sum()) < MIN_CELLS or int(waiting.sum()) > int(new.sum()) or is_blank(gray):
+            return Seen(Change.NONE, t_s, still and not lost.any(), moving)
+        change = _kind(found.content & ~busy, lost & settled, gained & settled)
+        if self._in_camera and change is not Change.NONE:
+            change = Change.SLIDE
+        if change is Change.NONE or not self._may(change, t_s):
+            return Seen(Change.NONE, t_s, False, moving)
+        began = max(_typical(np.asarray(self._activity.since)[new]), self._shown_at)
+        self._shown, self._shown_at, self._in_camera = gray, began, False
+        return Seen(change, began, True, moving)
+
+    def _may(self, change: Change, t_s: float) -> bool:
+        """Whether this key frame is within what restless pictures are allowed."""
+        assert self._activity is not None  # noqa: S101
+        restless = self._activity.mean > RESTLESS_SHARE
+        return change is Change.BUILD or not restless or self._allowance.take(t_s)
+
+    def _camera(self, t_s: float, gray: Gray, moving: float) -> Seen:
+        assert self._shown is not None  # noqa: S101
+        none = Seen(Change.NONE, t_s, False, moving)
+        if t_s - self._camera_at < CAMERA_INTERVAL_S or is_blank(gray):
+            return none
+        if float(cells_changed(self._shown, gray).mean()) <= CAMERA_SHARE:
+            return none
+        if not self._allowance.take(t_s):
+            return none
+        self._shown, self._shown_at, self._camera_at = gray, t_s, t_s
+        self._in_camera = True
+        return Seen(Change.CAMERA, t_s, True, moving)
+
+
+def _kind(content: Mask, lost: Mask, gained: Mask) -> Change:
+    """What the settled differences amount to."""
+    had, went, came = int(content.sum()), int(lost.sum()), int(gained.sum())
+    if had < MIN_CELLS or went > REPLACED_SHARE * had:
+        return Change.SLIDE
+    if went < MIN_CELLS:
+        return Change.BUILD if came >= MIN_CELLS else Change.NONE
+    return Change.REPLACED if came >= MIN_CELLS else Change.NONE
+
+
+def _typical(times: Any) -> float:
+    """The time at which most cells began to change (the earliest of the most frequent)."""
+    import numpy as np
+
+    values, counts = np.unique(times, return_counts=True)
+    return float(values[int(counts.argmax())])

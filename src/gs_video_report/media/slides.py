@@ -1,0 +1,360 @@
+"""Find the slides of a recording and write one picture of each.
+
+Truth: the picture on screen at every full second from the first frame on, whatever the frame rate:
+where frames are sparse, the frame that is still shown counts again. `slide_change` decides; this
+module decodes, keeps the fullest settled frame of each slide, and writes JPEG files.
+Writes: `slide-0001.jpg`, ... in the folder given by the caller; the same bytes for the same input.
+Never: holds more than a second of frames, stops at a damaged place, decodes attached pictures.
+Raises: EmptyFileError, NoMediaError, FileMissingError, FileUnreadableError, CorruptMediaError;
+DiskFullError, OutputNotWritable; DependencyMissing without the local extra.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.errors import CorruptMediaError, DependencyMissing, NoMediaError
+from gs_video_report.files import write_atomic
+from gs_video_report.media.container import (
+    display_name,
+    keep_only,
+    limit_threads,
+    open_media,
+    read_packets,
+)
+from gs_video_report.media.probe import main_picture, start_time_s
+from gs_video_report.media.slide_change import (
+    HEIGHT,
+    MIN_CELLS,
+    WIDTH,
+    Change,
+    Seen,
+    SlideDetector,
+    cells_changed,
+)
+from gs_video_report.progress import report
+
+_REPORT_S = 0.5
+_AV_TIME_BASE = 1_000_000
+_SKIP_FROM_FPS = 10.0
+_BETWEEN_S = 0.2
+_MAX_REPEATS = 12
+_CAMERA_MOVES = 0.12
+_MAX_FPS = 480.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlideParams:
+    """Settings; part of the key under which the result is stored."""
+
+    interval_s: float = 1.0
+    """Time between two samples."""
+    max_width: int = 1280
+    """Pixels; wider pictures are made smaller."""
+    quality: int = 85
+    """Of the JPEG files, 1 to 95."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideImage:
+    """One slide and its picture."""
+
+    index: int
+    """From 0."""
+    t_s: float
+    """When it appears, seconds from the start of the recording."""
+    end_s: float
+    """When the next one appears, or the pictures end."""
+    file: str
+    """Name in the output folder."""
+    width: int
+    """Pixels of the picture, after rotation."""
+    height: int
+    kind: str
+    """`slide`; `build`: a part of the slide before was replaced; `camera`: moving pictures."""
+    sha256: str
+    """Of the file, hexadecimal."""
+    bytes: int
+    builds: int = 0
+    """Times that something was added while it was shown; the picture has all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlideFind:
+    """What the pictures of a recording gave."""
+
+    slides: tuple[SlideImage, ...]
+    """In order of time; empty when nothing but blank pictures is shown."""
+    frames_sampled: int
+    decode_errors: int
+    """Damaged places that were skipped."""
+    problems: tuple[str, ...]
+    """Sentences for the reader; empty when all is well."""
+
+
+def find_slides(path: str, out_dir: str, params: SlideParams) -> SlideFind:
+    """Find when slides change and write a picture of each into `out_dir` (made if missing).
+
+    Raises:
+        NoMediaError: there are no moving pictures.
+        CorruptMediaError: there are, but none can be decoded.
+        (others: see the module)
+    """
+    _need_packages()
+    with open_media(path) as container:
+        stream = main_picture(container)
+        if stream is None:
+            raise NoMediaError(f"{display_name(path)}: there are no moving pictures in it")
+        reader = _Reader(container, stream)
+        writer = _Writer(Path(out_dir), params)
+        sampler = _Sampler(params, writer)
+        for t_s, frame in reader.frames():
+            sampler.feed(t_s, frame)
+        sampler.finish()
+    if not sampler.samples:
+        raise CorruptMediaError(f"{display_name(path)}: none of its pictures can be decoded")
+    return SlideFind(
+        tuple(writer.slides), sampler.samples, reader.errors, tuple(_problems(reader, sampler))
+    )
+
+
+def _need_packages() -> None:
+    try:
+        import numpy  # noqa: F401
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise DependencyMissing(
+            "finding slides needs NumPy and Pillow, which are not installed",
+            hint="pip install 'gs-video-report[local]'",
+        ) from error
+
+
+def _problems(reader: _Reader, sampler: _Sampler) -> Iterator[str]:
+    if reader.errors:
+        places = "1 damaged place" if reader.errors == 1 else f"{reader.errors} damaged places"
+        yield f"The pictures are damaged: {places} could not be decoded and were skipped."
+    short_by_s = reader.declared_s - sampler.end_s
+    if reader.declared_s and short_by_s > max(5.0, 0.05 * reader.declared_s):
+        yield (
+            f"The pictures end early: {sampler.end_s:.0f} of {reader.declared_s:.0f} seconds "
+            "are there."
+        )
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Decodes one video stream, packet by packet."""
+
+    container: Any
+    stream: Any
+    errors: int = 0
+    declared_s: float = 0.0
+    """Length of the pictures as declared; 0.0 when unknown."""
+
+    def __post_init__(self) -> None:
+        limit_threads(self.stream)
+        keep_only(self.container, (self.stream,))
+        rate = float(self.stream.average_rate or 0)
+        if _SKIP_FROM_FPS <= rate <= _MAX_FPS:
+            self.stream.codec_context.skip_frame = "NONREF"
+        stream = self.stream
+        if stream.duration and stream.duration > 0 and stream.time_base:
+            self.declared_s = float(stream.duration * stream.time_base)
+        elif self.container.duration and self.container.duration > 0:
+            self.declared_s = float(self.container.duration) / _AV_TIME_BASE
+
+    def frames(self) -> Iterator[tuple[float, Any]]:
+        """(seconds from the start, frame), times rising."""
+        import av
+
+        origin_s, last_s, told = start_time_s(self.container), float("-inf"), time.monotonic()
+        for packet in read_packets(self.container, self.stream):
+            try:
+                frames = [] if packet is None else packet.decode()
+                self.errors += packet is None or bool(packet.is_corrupt)
+            except av.error.FFmpegError:
+                self.errors += 1
+                continue
+            for frame in frames:
+                if frame.pts is None or frame.time_base is None:
+                    continue
+                t_s = max(0.0, float(frame.pts * frame.time_base) - origin_s)
+                if t_s > last_s:
+                    last_s = t_s
+                    yield t_s, frame
+            if time.monotonic() - told > _REPORT_S:
+                told = time.monotonic()
+                report(max(last_s, 0.0), self.declared_s)
+
+
+@dataclass(slots=True)
+class _Open:
+    """The slide that is on screen."""
+
+    t_s: float
+    kind: str
+    frame: Any
+    builds: int = 0
+    moved: float = 0.0
+    samples: int = 0
+
+
+@dataclass(slots=True)
+class _Sampler:
+    """Shows the detector what is on screen at each full interval, and follows its answers."""
+
+    params: SlideParams
+    writer: _Writer
+    samples: int = 0
+    end_s: float = 0.0
+    _detector: SlideDetector = field(default_factory=SlideDetector)
+    _thumbnail: _Thumbnail = field(default_factory=lambda: _Thumbnail())
+    _due_s: float | None = None
+    _frame: Any = None
+    _between: list[tuple[float, Any]] = field(default_factory=list)
+    """Frames since the last sample, thinned out, to find when a change began."""
+    _gray: Any = None
+    _gray_of: Any = None
+    _now: _Open | None = None
+
+    def feed(self, t_s: float, frame: Any) -> None:
+        """One decoded frame, shown from `t_s` on."""
+        if self._due_s is None:
+            self._due_s = t_s
+        self._catch_up(t_s)
+        self._frame = frame
+        self.end_s = t_s + _duration_s(frame)
+        if not self._between or t_s - self._between[-1][0] >= _BETWEEN_S:
+            self._between.append((t_s, frame))
+
+    def finish(self) -> None:
+        """All frames were fed."""
+        self._catch_up(self.end_s)
+        if self._now is not None:
+            self._follow(self._detector.finish(self.end_s), self._frame)
+            self.writer.write(self._now, max(self.end_s, self._now.t_s))
+            self._now = None
+
+    def _catch_up(self, until_s: float) -> None:
+        """Take the samples due before `until_s`; in a long gap only as many as can matter."""
+        repeats = 0
+        while self._frame is not None and self._due_s is not None and self._due_s < until_s:
+            self._sample()
+            repeats += 1
+            if repeats == _MAX_REPEATS:
+                steps = int((until_s - self._due_s) / self.params.interval_s)
+                self._due_s += max(0, steps) * self.params.interval_s
+
+    def _sample(self) -> None:
+        assert self._due_s is not None  # noqa: S101
+        t_s, last = self._due_s, self._gray
+        if self._frame is not self._gray_of:
+            self._gray, self._gray_of = self._thumbnail.of(self._frame), self._frame
+        began_s = t_s if last is None else self._began(last, t_s)
+        self._follow(self._detector.feed(t_s, self._gray, began_s), self._frame)
+        self._between = self._between[-1:]
+        self.samples += 1
+        self._due_s = t_s + self.params.interval_s
+
+    def _began(self, last: Any, t_s: float) -> float:
+        """When the picture began to differ from the sample before."""
+        if last is self._gray or len(self._between) < 2:
+            return self._between[-1][0] if last is not self._gray and self._between else t_s
+        wanted = int(cells_changed(last, self._gray).sum())
+        if wanted < MIN_CELLS:
+            return t_s
+        for at_s, frame in self._between[1:]:
+            if int(cells_changed(last, self._thumbnail.of(frame)).sum()) >= MIN_CELLS:
+                return at_s
+        return t_s
+
+    def _follow(self, seen: Seen, frame: Any) -> None:
+        if seen.change in (Change.FIRST, Change.SLIDE, Change.REPLACED, Change.CAMERA):
+            if self._now is not None:
+                self.writer.write(self._now, seen.t_s)
+            kind = {Change.REPLACED: "build", Change.CAMERA: "camera"}.get(seen.change, "slide")
+            self._now = _Open(seen.t_s, kind, frame)
+        elif self._now is not None:
+            self._now.builds += seen.change is Change.BUILD
+            self._now.samples += 1
+            self._now.moved += seen.moving
+            if seen.keep:
+                self._now.frame = frame
+
+
+def _duration_s(frame: Any) -> float:
+    length = getattr(frame, "duration", 0) or 0
+    return float(length * frame.time_base) if 0 < length * frame.time_base < 3600 else 0.04
+
+
+class _Thumbnail:
+    """Makes the small gray samples."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()
+
+    def of(self, frame: Any) -> Any:
+        """uint8 of shape (HEIGHT, WIDTH), turned as shown."""
+        import numpy as np
+
+        turns = int(frame.rotation) % 360 // 90
+        width, height = (HEIGHT, WIDTH) if turns % 2 else (WIDTH, HEIGHT)
+        small = self._reformatter.reformat(
+            frame, width, height, "gray", interpolation="AREA", threads=1
+        )
+        return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Writes the pictures and lists them."""
+
+    folder: Path
+    params: SlideParams
+    slides: list[SlideImage] = field(default_factory=list)
+
+    def write(self, slide: _Open, end_s: float) -> None:
+        """Write the picture of `slide`, which was shown until `end_s`."""
+        data, width, height = encode(slide.frame, self.params)
+        name = f"slide-{len(self.slides) + 1:04}.jpg"
+        write_atomic(self.folder / name, data)
+        moving = slide.moved / slide.samples if slide.samples >= 5 else 0.0
+        self.slides.append(
+            SlideImage(
+                index=len(self.slides),
+                t_s=round(slide.t_s, 3),
+                end_s=round(end_s, 3),
+                file=name,
+                width=width,
+                height=height,
+                kind="camera" if moving > _CAMERA_MOVES else slide.kind,
+                sha256=hashlib.sha256(data).hexdigest(),
+                bytes=len(data),
+                builds=slide.builds,
+            )
+        )
+
+
+def encode(frame: Any, params: SlideParams) -> tuple[bytes, int, int]:
+    """The frame as JPEG, turned as shown, with square pixels; bytes, width, height."""
+    from PIL import Image
+
+    picture = frame.to_image()
+    turns = int(frame.rotation) % 360 // 90
+    if turns:
+        turn = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+        picture = picture.transpose(turn[turns - 1])
+    if picture.width > params.max_width:
+        height = max(1, round(picture.height * params.max_width / picture.width))
+        picture = picture.resize((params.max_width, height), Image.Resampling.LANCZOS)
+    target = io.BytesIO()
+    picture.save(target, "JPEG", quality=params.quality, subsampling=0, optimize=True)
+    return target.getvalue(), picture.width, picture.height
