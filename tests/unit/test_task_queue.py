@@ -347,6 +347,19 @@ async def test_retry_waits_until_it_is_due_also_after_a_restart(
     assert (again.error, again.next_attempt_at) == (BROKEN, None)
 
 
+async def test_most_urgent_due_retry_goes_first_not_the_longest_due(
+    queue: TaskQueue, lock: ProcessLock, clock: FakeClock
+) -> None:
+    """Pins a wrong order that the model test found: the earliest due one used to win."""
+    await queue.add_tasks(BATCH, [task(9, 0)])
+    (urgent,) = await claim(queue, lock)
+    (plain,) = await claim(queue, lock)
+    await queue.retry_later(plain, BROKEN, 1)
+    await queue.retry_later(urgent, BROKEN, 2)
+    clock.pass_s(3)
+    assert [t.seq for t in await claim(queue, lock)] == [urgent.seq]
+
+
 async def test_waiting_for_quota_does_not_count_as_a_failure(
     queue: TaskQueue, lock: ProcessLock
 ) -> None:

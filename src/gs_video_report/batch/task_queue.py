@@ -63,7 +63,7 @@ class TaskQueue(TaskLeave):
         super().__init__(db, clock=clock)
         self._given_back: set[asyncio.Task[None]] = set()
 
-    # --- adding -----------------------------------------------------------------------------------
+    # --- adding ---------------------------------------------------------------------------------
 
     async def add_tasks(
         self,
@@ -102,7 +102,7 @@ class TaskQueue(TaskLeave):
             add_events(connection, [(now, batch_id, None, "tasks.added", data)])
         return int(seq - first)
 
-    # --- claiming ---------------------------------------------------------------------------------
+    # --- claiming -------------------------------------------------------------------------------
 
     async def claim(
         self, batch_id: str, worker_id: str, limit: int, lease_s: float
@@ -110,8 +110,9 @@ class TaskQueue(TaskLeave):
         """Lease up to `limit` due tasks to `worker_id`, most urgent first.
 
         Due means `pending`, or `retrying` whose `next_attempt_at` has passed. Lower `priority`
-        wins, then creation order. One SQL statement: no task goes to two workers. A batch that
-        is paused or ended gives nothing.
+        wins, then creation order (of the 100 retries that are longest due; a claim must not walk
+        all of them). One SQL statement: no task goes to two workers. A batch that is paused or
+        ended gives nothing.
 
         Args:
             batch_id: full id.

@@ -56,7 +56,7 @@ WHERE task_id IN (
     SELECT * FROM (
       SELECT priority, task_id FROM tasks INDEXED BY tasks_due
       WHERE batch_id = :batch_id AND status = 'retrying' AND next_attempt_at <= :now
-      ORDER BY next_attempt_at LIMIT :limit)
+      ORDER BY next_attempt_at LIMIT :limit + 100)
   ) ORDER BY priority, task_id LIMIT :limit)
   AND EXISTS(SELECT 1 FROM batches WHERE batch_id = :batch_id
              AND status IN ('initializing', 'running'))
