@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gs_video_report.batch.data_models import POISON_LIMIT, TaskStatus, VideoTask
+from gs_video_report.batch.data_models import PROCESS_DEATH_LIMIT, TaskStatus, VideoTask
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost
@@ -183,7 +183,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(found.returned) | set(found.poisoned) == set(lost)
         for number, expected in lost.items():
             expected.kills += 1
-            poisoned = expected.kills >= POISON_LIMIT and not expected.cancel
+            poisoned = expected.kills >= PROCESS_DEATH_LIMIT and not expected.cancel
             assert (number in found.poisoned) == poisoned
             expected.leave("failed" if poisoned else "pending")
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gs_video_report.batch import recovery
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import MISSING, StepJournal, step_key
@@ -108,9 +109,10 @@ async def test_worker_that_lost_its_lease_is_told_but_its_work_is_kept(
 
 
 async def test_task_that_gets_on_between_kills_is_not_poison(
-    queue: TaskQueue, journal: StepJournal
+    queue: TaskQueue, journal: StepJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut every night must not fail a long video; standing still at a step must."""
+    monkeypatch.setattr(recovery, "PROCESS_DEATH_LIMIT", 3)
     for night in range(6):
         with ProcessLock(queue.db.path, f"host-{night}-x") as lock:
             (running,) = await queue.claim(BATCH, lock.worker_id(1), 1, 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -441,3 +442,20 @@ def write_matroska(path: Path, codec: str) -> None:
         check=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"00:00:01,000 --> 00:00:02,000\n{" + b"\\" * 300_000,
+        b"00:00:01,000 --> 00:00:02,000\n" + b"<v " * 100_000,
+        b"00:00:01,000 --> 00:00:02,000\n<v" + b" " * 300_000 + b"x",
+        b"".join(b"00:00:01,000 --> 00:00:00,000\nx%d\n" % i for i in range(5_000)),
+    ],
+    ids=["backslashes", "voices", "spaces", "same instant"],
+)
+def test_hostile_files_take_no_time(body: bytes) -> None:
+    """Patterns that backtrack, or loops over equal starts, took minutes on such files."""
+    before = time.process_time()
+    assert len(parse_subtitles(body, "srt").cues) == 1
+    assert time.process_time() - before < 2.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch import sql
+from gs_video_report.batch import recovery, sql
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchStatus,
@@ -470,9 +470,10 @@ async def test_other_boot_id_frees_tasks_although_the_lease_number_looks_good(
     assert reasons == [None, "the machine restarted"]
 
 
-async def test_task_that_kills_its_worker_three_times_is_poison_and_others_go_on(
-    queue: TaskQueue, clock: FakeClock
+async def test_task_in_flight_at_too_many_deaths_is_poison_and_others_go_on(
+    queue: TaskQueue, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recovery, "PROCESS_DEATH_LIMIT", 3)
     for number in range(3):
         with ProcessLock(queue.db.path, f"host-{number}-dead") as dying:
             (task_1,) = await claim(queue, dying)
@@ -484,7 +485,7 @@ async def test_task_that_kills_its_worker_three_times_is_poison_and_others_go_on
     assert stored.error is not None
     assert (stored.error.code, stored.error.message) == (
         "E_POISON",
-        "ended its worker process 3 times",
+        "the program ended 3 times while working on it",
     )
     assert (await queue.counts(BATCH)).pending == 4
 

@@ -231,7 +231,7 @@ class ApiLimiter:
             unrecorded=len(self._unrecorded),
         )
 
-    # --- waiting ----------------------------------------------------------------------------
+    # --- waiting --------------------------------------------------------------------------------
 
     async def _wait(self, reservation: Reservation) -> None:
         state, ticket = self._bucket(reservation.bucket), _Ticket()
@@ -283,7 +283,7 @@ class ApiLimiter:
             )
         return self._spent_usd + self._reserved_usd() + reservation.usd > limit
 
-    # --- settling ---------------------------------------------------------------------------
+    # --- settling -------------------------------------------------------------------------------
 
     def _settle(
         self, reservation: Reservation, used: UsageEntry, rate_tokens: int | None = None
@@ -321,7 +321,7 @@ class ApiLimiter:
                 await self._ledger.record(self._unrecorded[0])
                 self._unrecorded.popleft()
 
-    # --- the day ----------------------------------------------------------------------------
+    # --- the day --------------------------------------------------------------------------------
 
     async def _refresh_if_due(self, state: Bucket) -> None:
         if state.has_daily_limit:
@@ -344,7 +344,7 @@ class ApiLimiter:
             state.spent = state.with_rows(totals, (row for row in rows if row.at >= since))
             state.loaded_at = self._clock()
 
-    # --- helpers ----------------------------------------------------------------------------
+    # --- helpers --------------------------------------------------------------------------------
 
     def _bucket(self, name: str) -> Bucket:
         if name not in self._buckets:

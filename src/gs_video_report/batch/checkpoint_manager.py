@@ -303,7 +303,7 @@ def _compare(path: Path, size_bytes: int, sha256: str) -> str:
         return "cannot be read"
 
 
-# --- the content --------------------------------------------------------------------------------
+# --- the content -------------------------------------------------------------------------------
 
 
 def _header(row: Any, counts: BatchCounts, reason: str, created_at: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ async def retry(queue: TaskQueue, ref: str, *, failed: bool) -> tuple[str, int]:
     return row.batch_id, await queue.requeue(row.batch_id, statuses=statuses, reason="retry")
 
 
-# --- verify ---------------------------------------------------------------------------------------
+# --- verify ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ async def verify(queue: TaskQueue, ref: str, *, repair: bool) -> VerifyReport:
     return VerifyReport(row.batch_id, checked, tuple(problems), requeued, database)
 
 
-# --- export ---------------------------------------------------------------------------------------
+# --- export ------------------------------------------------------------------------------------
 
 EXPORT_FIELDS: tuple[str, ...] = (
     "ref",

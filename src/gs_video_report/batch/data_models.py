@@ -118,7 +118,11 @@ TASK_ENDED: frozenset[TaskStatus] = frozenset(
 DEFAULT_PRIORITY = 50
 MAX_PRIORITY = 100
 POISON_LIMIT = 3
-"""A task that ended its worker process this often is failed as poison."""
+"""A task that crashed the compute process that worked on it this often is failed as poison."""
+PROCESS_DEATH_LIMIT = 100
+"""A task that was in flight this often in a row when the whole program died, without finishing a
+step in between, is failed as poison. High on purpose: the program is mostly killed by people,
+reboots and power cuts, and no number of those may cost a video its report."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ def _has_wal(file: Path) -> bool:
     return False
 
 
-# --- versions and migrations ----------------------------------------------------------------------
+# --- versions and migrations -------------------------------------------------------------------
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

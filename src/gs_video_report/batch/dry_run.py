@@ -219,8 +219,6 @@ async def _known(db_path: Path, spec: InputSpec, options: BatchOptions) -> Known
     from gs_video_report.batch.task_queue import TaskQueue
 
     known = Known()
-    if not db_path.exists():
-        return known
     try:
         database = await Database.open(db_path, create=False, read_only=True)
     except NotFoundError:

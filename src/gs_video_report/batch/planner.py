@@ -100,7 +100,7 @@ class OpenedBatch:
     scan: ScanReport = field(default_factory=ScanReport)
 
 
-# --- pure -------------------------------------------------------------------------------------
+# --- pure --------------------------------------------------------------------------------------
 
 
 def batch_key(spec: InputSpec, options: BatchOptions) -> str:
@@ -152,7 +152,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-# --- with the queue ------------------------------------------------------------------------------
+# --- with the queue ----------------------------------------------------------------------------
 
 
 async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:

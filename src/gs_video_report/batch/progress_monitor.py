@@ -119,7 +119,7 @@ class ProgressMonitor:
         self._cpu: float | None = None
         self._memory: int | None = None
 
-    # --- what is known before and beside the events -----------------------------------------
+    # --- what is known before and beside the events ---------------------------------------------
 
     def expect(self, lengths: Iterable[float | None]) -> None:
         """Tell the lengths in seconds of the videos that wait (None: not known yet).
@@ -145,7 +145,7 @@ class ProgressMonitor:
         """Load of the machine (0 to 100) and resident bytes of this run, for the footer."""
         self._cpu, self._memory = cpu_percent, memory_bytes
 
-    # --- events ------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------
 
     def task_started(self, task: VideoTask, worker_id: str) -> None:
         """`worker_id` took `task`."""
@@ -262,7 +262,7 @@ class ProgressMonitor:
             self.resumed()
         self._state = status
 
-    # --- the picture -------------------------------------------------------------------------
+    # --- the picture ----------------------------------------------------------------------------
 
     def snapshot(self, now: float | None = None) -> Snapshot:
         """The batch at `now` (a reading of the clock; None reads it). Changes nothing."""
@@ -388,7 +388,7 @@ class ProgressMonitor:
         window = active - start
         return recent / window if window > 0 and recent > 0 else None
 
-    # --- changes -----------------------------------------------------------------------------
+    # --- changes --------------------------------------------------------------------------------
 
     def _completed(self, result: TaskResult, flight: _Flight) -> None:
         now = self._clock()

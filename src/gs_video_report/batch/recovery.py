@@ -2,7 +2,7 @@
 
 Truth: a task is orphaned when its process holds no lock any more, when the machine has restarted
 since the claim, or when its lease lapsed although the process lives (a hung worker).
-A task loses one of its `POISON_LIMIT` lives each time; finishing a step gives them back.
+A task loses one of its `PROCESS_DEATH_LIMIT` lives each time; finishing a step gives them back.
 Never: reads the database, a clock, or a lock.
 """
 
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from gs_video_report.batch.data_models import (
-    POISON_LIMIT,
+    PROCESS_DEATH_LIMIT,
     AttemptOutcome,
     TaskError,
     TaskStatus,
@@ -54,7 +54,7 @@ class Orphan:
         """Cancelled if that was asked for, failed as poison, else pending again."""
         if self.cancel_requested:
             return TaskStatus.CANCELLED
-        return TaskStatus.FAILED if self.kills + 1 >= POISON_LIMIT else TaskStatus.PENDING
+        return TaskStatus.FAILED if self.kills + 1 >= PROCESS_DEATH_LIMIT else TaskStatus.PENDING
 
 
 def find_orphans(
@@ -109,5 +109,5 @@ def _cause(
 
 def poison_error(kills: int) -> TaskError:
     """What is stored with a task that ended its worker `kills` times."""
-    error = PoisonTaskError(f"ended its worker process {kills} times", kills=kills)
+    error = PoisonTaskError(f"the program ended {kills} times while working on it", kills=kills)
     return TaskError(error.code, error.message, error.hint, error.stage, error.data)

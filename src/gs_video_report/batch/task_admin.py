@@ -66,7 +66,7 @@ class TaskAdmin(TaskReads):
         """Take back running tasks whose owner is gone; call at start-up and every few seconds.
 
         A task goes back to `pending`, or fails as poison once it ended its worker process
-        `POISON_LIMIT` times without finishing a step in between. Immediate after a SIGKILL:
+        `PROCESS_DEATH_LIMIT` times without finishing a step in between. Immediate after a SIGKILL:
         the kernel has freed the process lock. Cheap when there is nothing to do: one read.
 
         Args:
@@ -171,7 +171,7 @@ class TaskAdmin(TaskReads):
 
         return await self._page_through(page)
 
-    # --- back to pending --------------------------------------------------------------------------
+    # --- back to pending ------------------------------------------------------------------------
 
     async def requeue(
         self,
@@ -231,7 +231,7 @@ class TaskAdmin(TaskReads):
                 return moved
             after = max(row["seq"] for row in rows)
 
-    # --- restoring --------------------------------------------------------------------------------
+    # --- restoring ------------------------------------------------------------------------------
 
     async def import_batch(
         self,

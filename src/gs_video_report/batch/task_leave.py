@@ -68,7 +68,7 @@ class _Leave:
 class TaskLeave(TaskAdmin):
     """What `TaskQueue` does when a worker is through with a task."""
 
-    # --- leaving a running task -------------------------------------------------------------------
+    # --- leaving a running task -----------------------------------------------------------------
 
     async def complete(self, task: VideoTask, result: TaskResult) -> None:
         """Mark the task done, once its outputs are on the disk. Repeating the call is harmless.
@@ -198,7 +198,7 @@ class TaskLeave(TaskAdmin):
         values = {**_fence(task), "new": how.new.value, "outcome": how.outcome.value}
         return connection.execute(query("ended_so"), values).fetchone() is not None
 
-    # --- facts about a running task ---------------------------------------------------------------
+    # --- facts about a running task -------------------------------------------------------------
 
     async def set_media(self, task: VideoTask, fingerprint: str, media_s: float | None) -> None:
         """Store what probing learned: SHA-256 of the content, seconds. Raises: LeaseLost."""

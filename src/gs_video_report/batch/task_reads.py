@@ -116,7 +116,7 @@ class TaskReads(BatchStore):
         event = (self._now(), batch_id, task_id, kind, json_text(dict(data)))
         await self.db.write(lambda connection: add_events(connection, [event]))
 
-    # --- remembered fingerprints ------------------------------------------------------------------
+    # --- remembered fingerprints ----------------------------------------------------------------
 
     async def remembered_fingerprint(self, path: str, size_bytes: int, mtime_ns: int) -> str | None:
         """SHA-256 of the file's content if path, size and time are those of the last look."""
@@ -131,7 +131,7 @@ class TaskReads(BatchStore):
         values = (exact(path), size_bytes, mtime_ns, sha256, self._now())
         await self.db.write(lambda c: c.execute(query("remember_fingerprint"), values).rowcount)
 
-    # --- the usage ledger -------------------------------------------------------------------------
+    # --- the usage ledger -----------------------------------------------------------------------
 
     async def record_usage(
         self,

@@ -196,7 +196,7 @@ class ProcessBackend(ComputeBackend):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # --- one call ---------------------------------------------------------------------------
+    # --- one call -------------------------------------------------------------------------------
 
     async def _outcome(
         self,
@@ -266,7 +266,7 @@ class ProcessBackend(ComputeBackend):
         self._emit("started", worker.pid)
         return worker
 
-    # --- who is next ------------------------------------------------------------------------
+    # --- who is next ----------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         """Give idle processes, then rights to start one, to the waiting calls in their order."""
@@ -327,7 +327,7 @@ class ProcessBackend(ComputeBackend):
             self._emit(kind, worker.pid, worker.killed_for.value)
         self._dispatch()
 
-    # --- watching ---------------------------------------------------------------------------
+    # --- watching -------------------------------------------------------------------------------
 
     async def _watch_memory(self) -> None:
         while True:

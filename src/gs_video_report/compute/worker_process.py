@@ -77,7 +77,7 @@ class WorkerProcess(asyncio.Protocol):
         self._reaper: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
 
-    # --- life -------------------------------------------------------------------------------
+    # --- life -----------------------------------------------------------------------------------
 
     async def start(self, on_spawn: Callable[[int], None]) -> None:
         """Start the process, tell `on_spawn` its id at once, and wait until it listens.
@@ -144,7 +144,7 @@ class WorkerProcess(asyncio.Protocol):
         self._note_memory(*measured)
         return measured[0]
 
-    # --- calls ------------------------------------------------------------------------------
+    # --- calls ----------------------------------------------------------------------------------
 
     def call(self, function: str, args: bytes, on_progress: ProgressCallback | None) -> Call:
         """Send one call (`args` from `encode_call`); its outcome arrives in the future."""
@@ -171,7 +171,7 @@ class WorkerProcess(asyncio.Protocol):
             raise RuntimeError("the process was called before it was started")
         return self._transport
 
-    # --- asyncio.Protocol -------------------------------------------------------------------
+    # --- asyncio.Protocol -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -191,7 +191,7 @@ class WorkerProcess(asyncio.Protocol):
             self._disconnected = True
         self._reap_soon(_DISCONNECTED_GRACE_S)
 
-    # --- inside -----------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------
 
     def _handle(self, frame: tuple[Any, ...]) -> None:
         kind = frame[0]

@@ -177,6 +177,7 @@ async def _from_speech(
         message = f"The sound could not be decoded ({error.message}), so there is no transcript."
         return Transcript(notices=[Notice("damaged_audio", message, "warning")])
     notices = audio_notices(track, found)
+    ctx.progress("transcribe", 0, 0)
     pcm = _pcm_path(ctx, track["track_index"])
     plan = await _plan(ctx, track, pcm)
     if not plan:
@@ -207,7 +208,7 @@ async def audio(ctx: TaskContext) -> dict[str, Any]:
 
 
 async def _extract(ctx: TaskContext) -> dict[str, Any]:
-    ctx.work_dir.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(ctx.work_dir.mkdir, parents=True, exist_ok=True)
     target = ctx.work_dir / "audio.tmp.pcm"
     facts: dict[str, Any] = await compute(
         ctx, jobs.extract_audio, ctx.media.source, str(target), None, stage="audio"
@@ -223,7 +224,7 @@ def _pcm_path(ctx: TaskContext, track: int) -> Path:
 async def _samples(ctx: TaskContext, track: dict[str, Any], pcm: Path) -> str:
     """Path of the samples, decoded again if the cache lost them."""
     try:
-        size = pcm.stat().st_size
+        size = (await asyncio.to_thread(pcm.stat)).st_size
     except FileNotFoundError:
         size = -1
     if size != track["samples"] * 2:

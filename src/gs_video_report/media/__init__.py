@@ -1,1 +1,1 @@
-"""Plain functions on media files: probe, decode, transcribe, find slides, read them. Knows no batch."""
+"""Plain functions on media files: probe, decode, transcribe, slides, OCR. Knows no batch."""

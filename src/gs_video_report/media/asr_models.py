@@ -149,7 +149,7 @@ def fetch(name: str, cache_dir: Path, progress: ProgressFunction | None = None) 
     return _download(wanted, cache_dir, progress)
 
 
-# --- packages -------------------------------------------------------------------------------
+# --- packages ----------------------------------------------------------------------------------
 
 
 def _locate(package: str, path: str) -> Path | None:
@@ -262,7 +262,7 @@ def _put_in_place(temp: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-# --- folders --------------------------------------------------------------------------------
+# --- folders -----------------------------------------------------------------------------------
 
 
 def _from_folder(folder: Path, name: str) -> SpeechModel:
@@ -338,7 +338,7 @@ def _hash_of(path: str, size: int, mtime_ns: int) -> str:
     return sha256_file(Path(path))
 
 
-# --- the hub --------------------------------------------------------------------------------
+# --- the hub -----------------------------------------------------------------------------------
 
 
 def _download(name: str, cache_dir: Path, progress: ProgressFunction | None) -> SpeechModel:

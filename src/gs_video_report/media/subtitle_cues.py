@@ -16,6 +16,8 @@ _MAX_CUE_S = 300.0
 _CHARS_PER_S = 12.0
 _MIN_CUE_S, _GUESS_MAX_S = 1.0, 8.0
 _TOUCHING_S = 0.25
+_MOST_JOINED_CHARS = 1000
+"""More text at one instant is damage."""
 _ROLLING_SHARE = 0.3
 _ROLLING_LEAST = 3
 
@@ -61,18 +63,24 @@ def _drop_absurd(cues: list[Cue], problems: list[str]) -> list[Cue]:
 def _fix_ends(cues: Sequence[Cue], problems: list[str]) -> list[Cue]:
     """An end that is missing, before the start or minutes away becomes an estimate."""
     out: list[Cue] = []
-    for i, cue in enumerate(cues):
+    for cue, later in zip(cues, _later_starts(cues), strict=True):
         if 0 < cue.end_s - cue.start_s <= _MAX_CUE_S:
             out.append(cue)
             continue
         guess = min(max(len(cue.text) / _CHARS_PER_S, _MIN_CUE_S), _GUESS_MAX_S)
-        end = cue.start_s + guess
-        starts = (cues[j].start_s for j in range(i + 1, len(cues)))
-        later = next((start for start in starts if start > cue.start_s), end)
-        out.append(replace(cue, end_s=min(end, later)))
+        out.append(replace(cue, end_s=min(cue.start_s + guess, later)))
         if "missing_end" not in problems:
             problems.append("missing_end")
     return out
+
+
+def _later_starts(cues: Sequence[Cue]) -> list[float]:
+    """For each cue the start of the first one that begins later; infinite when there is none."""
+    later = [math.inf] * len(cues)
+    for i in range(len(cues) - 2, -1, -1):
+        following = cues[i + 1].start_s
+        later[i] = following if following > cues[i].start_s else later[i + 1]
+    return later
 
 
 # --- captions that scroll ----------------------------------------------------------------------
@@ -151,6 +159,8 @@ def _separate(cues: list[Cue], problems: list[str]) -> list[Cue]:
 
 
 def _joined(a: Cue, b: Cue) -> Cue:
+    if len(a.text) > _MOST_JOINED_CHARS:
+        return a
     text = a.text if b.text in a.text else b.text if a.text in b.text else f"{a.text} {b.text}"
     speaker = a.speaker if a.speaker == b.speaker else None
     return Cue(a.start_s, max(a.end_s, b.end_s), text, speaker)

@@ -91,7 +91,7 @@ def pcm_samples(pcm_path: str) -> int:
         raise from_os_error(error, display_name(pcm_path)) from error
 
 
-# --- the pure part --------------------------------------------------------------------------
+# --- the pure part -----------------------------------------------------------------------------
 
 
 def speech_spans(
@@ -191,7 +191,7 @@ def _padded(spans: list[tuple[int, int]], total: int, pad: int) -> list[tuple[in
     return [(max(0, start), min(total, end)) for start, end in padded]
 
 
-# --- the model ------------------------------------------------------------------------------
+# --- the model ---------------------------------------------------------------------------------
 
 
 def speech_probabilities(pcm_path: str) -> list[float]:

@@ -136,7 +136,7 @@ def _char_columns(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 
 
-# --- units ---------------------------------------------------------------------------------------
+# --- units -------------------------------------------------------------------------------------
 
 
 def _chosen(segment: Segment, translated: bool) -> Segment:
@@ -234,7 +234,7 @@ def _times_of_words(pieces: Sequence[str], segment: Segment) -> list[tuple[int, 
     return out
 
 
-# --- breaking ------------------------------------------------------------------------------------
+# --- breaking ----------------------------------------------------------------------------------
 
 
 def _cue_length(units: Sequence[_Unit]) -> int:
@@ -293,7 +293,7 @@ def _wrap(units: Sequence[_Unit]) -> tuple[str, ...] | None:
     return None if best is None else best[1]
 
 
-# --- times ---------------------------------------------------------------------------------------
+# --- times -------------------------------------------------------------------------------------
 
 
 def _merged(drafts: list[_Draft]) -> list[_Draft]:
@@ -340,7 +340,7 @@ def _timed(drafts: Sequence[_Draft]) -> list[Cue]:
     return cues
 
 
-# --- text ----------------------------------------------------------------------------------------
+# --- text --------------------------------------------------------------------------------------
 
 
 def _new_speaker(cues: Sequence[Cue], index: int) -> bool:

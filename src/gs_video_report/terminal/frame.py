@@ -88,7 +88,7 @@ def printable(text: str, encoding: str) -> str:
     return safe.encode(encoding, "replace").decode(encoding, "replace")
 
 
-# --- header and bar --------------------------------------------------------------------------
+# --- header and bar ----------------------------------------------------------------------------
 
 
 def _header(snapshot: Snapshot, screen: Screen, columns: int) -> Row:
@@ -154,7 +154,7 @@ def _bar_cells(fraction: float, cells: int, glyphs: Glyphs) -> Row:
     return [(glyphs.bar_full * full + tip, "accent"), (glyphs.bar_empty * rest, "faint")]
 
 
-# --- workers ---------------------------------------------------------------------------------
+# --- workers -----------------------------------------------------------------------------------
 
 
 def _worker(line: WorkerLine, screen: Screen, columns: int) -> Row:
@@ -184,7 +184,7 @@ def _small_bar(fraction: float | None, glyphs: Glyphs) -> Row:
     return _bar_cells(fraction, 12, glyphs)
 
 
-# --- facts, failures, hint -------------------------------------------------------------------
+# --- facts, failures, hint ---------------------------------------------------------------------
 
 
 def _facts(snapshot: Snapshot, screen: Screen, columns: int) -> Row:
@@ -268,7 +268,7 @@ def _hint(snapshot: Snapshot, screen: Screen, columns: int) -> Row:
     return _fit([(text, "dim")], max(1, columns - 4))
 
 
-# --- helpers ---------------------------------------------------------------------------------
+# --- helpers -----------------------------------------------------------------------------------
 
 
 def _joined(facts: Row, dot: str) -> Row:

@@ -87,7 +87,7 @@ class LivePrinter:
         self._drawn_s = 0.0
         self._lost = False
 
-    # --- events ------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------
 
     def started(self, snapshot: Snapshot, plan: str = "") -> None:
         """The plan above, the picture below."""
@@ -172,7 +172,7 @@ class LivePrinter:
         with suppress(OSError, ValueError):
             live.stop()
 
-    # --- drawing -----------------------------------------------------------------------------
+    # --- drawing --------------------------------------------------------------------------------
 
     @property
     def _columns(self) -> int:
@@ -231,7 +231,7 @@ class LivePrinter:
             self._stream.write(_SHOW_CURSOR)
             self._stream.flush()
 
-    # --- rows --------------------------------------------------------------------------------
+    # --- rows -----------------------------------------------------------------------------------
 
     def _done_row(self, line: TaskLine) -> Row:
         word = "done  " if line.state == "completed" else pad(line.state, 6)

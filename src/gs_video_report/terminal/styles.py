@@ -18,7 +18,7 @@ from gs_video_report.batch.eta import EtaRange
 UNKNOWN = "-"
 _MINUTE_S, _HOUR_S = 60, 3600
 
-# --- numbers ---------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------
 
 
 def clock(seconds: float | None) -> str:
@@ -149,7 +149,7 @@ def realtime(factor: float | None) -> str:
     return f"{factor:.1f}x" if factor >= 1 else f"{factor:.2f}x"
 
 
-# --- user text -------------------------------------------------------------------------------
+# --- user text ---------------------------------------------------------------------------------
 
 _ESCAPE_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|\x1b"
@@ -256,7 +256,7 @@ def wrap(text: str, cells: int) -> list[str]:
     return lines
 
 
-# --- glyphs and colour -----------------------------------------------------------------------
+# --- glyphs and colour -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class BatchStateLike(Protocol):
         ...
 
 
-# --- gsvr batch list -------------------------------------------------------------------------
+# --- gsvr batch list ---------------------------------------------------------------------------
 
 
 def batch_list(
@@ -206,7 +206,7 @@ def _input_of(row: BatchRow) -> str:
     return str(row.input_spec.get("path") or row.name)
 
 
-# --- gsvr batch status -----------------------------------------------------------------------
+# --- gsvr batch status -------------------------------------------------------------------------
 
 
 def batch_status(
@@ -336,7 +336,7 @@ def batch_status_json(
     }
 
 
-# --- gsvr batch checkpoints ------------------------------------------------------------------
+# --- gsvr batch checkpoints --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from gs_video_report.report.model import Chapter, SummaryPoint
 from gs_video_report.text import phrasing
 from gs_video_report.text.document import Document, Vector, centrality, cosine
-from gs_video_report.text.tokens import WEAK_WEIGHT, length_in_words
+from gs_video_report.text.tokens import WEAK_WEIGHT, Token, length_in_words
 
 FEWEST, MOST = 3, 12
 _IDEAL_WORDS = 19.0
@@ -25,7 +25,8 @@ _SAME = 0.6
 """Sentences more alike than this are one point."""
 _LEAST_CONTENT_BY_SCRIPT = {"ja": 1.0, "th": 2.0}
 """The same where verbs are not told from grammar."""
-_INCOMPLETE = 0.3
+_INCOMPLETE, _BROKEN_OFF = 0.3, 0.15
+_PARTICLES_END_SENTENCES = frozenset({"zh", "ja", "ko", "th"})
 _RELEVANCE = 0.7
 _REPEATED_PART = 0.72
 """Factor for each point a part of the recording already has beyond its share."""
@@ -113,10 +114,18 @@ def _rate(document: Document, i: int, central: float, shown: frozenset[str]) -> 
         rating *= 1 + 0.5 * sum(t.key in shown for t in strong) / len(strong)
     rating *= 1 + 0.3 * min(len(strong) / max(length, 1.0), 0.6)
     if not sentence.complete:
-        rating *= 0.0 if words[-1].weight == 0.0 else _INCOMPLETE
+        rating *= _INCOMPLETE
+    if _breaks_off(sentence.text, words, document.language):
+        rating *= _BROKEN_OFF
     if phrasing.is_dangling(sentence.text):
         rating *= 0.5
     return rating * _position_factor(sentence.start_s, document.duration_s)
+
+
+def _breaks_off(text: str, words: Sequence[Token], language: str) -> bool:
+    """Without a full stop a last word that only carries grammar means: cut in the middle."""
+    ends_open = words[-1].weight == 0.0 and language not in _PARTICLES_END_SENTENCES
+    return ends_open and not phrasing.has_terminal(text)
 
 
 def _length_factor(length: float) -> float:
