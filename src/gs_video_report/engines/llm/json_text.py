@@ -157,9 +157,12 @@ class _Reader:
                 self.cut = True
             else:
                 value = self.value(depth + 1)
-                if not self.cut or _holds_lists(value):
+                if not self._is_cut() or _holds_lists(value):
                     found.append(value)
         return found
+
+    def _is_cut(self) -> bool:
+        return self.cut
 
     def _string(self, *, key: bool = False) -> Any:
         self.at += 1

@@ -43,9 +43,7 @@ def estimate_tokens(text: str) -> int:
         else:
             other += 1
     return math.ceil(
-        latin / LATIN_CHARS_PER_TOKEN
-        + wide * TOKENS_PER_WIDE_CHAR
-        + other / OTHER_CHARS_PER_TOKEN
+        latin / LATIN_CHARS_PER_TOKEN + wide * TOKENS_PER_WIDE_CHAR + other / OTHER_CHARS_PER_TOKEN
     )
 
 
