@@ -1,0 +1,139 @@
+"""Fill the tables of `docs/configuration.md` and `docs/templates.md` from the program itself.
+
+    python scripts/make_table_docs.py
+
+A table stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; everything else in the
+pages is written by hand and stays. A test makes the tables again and compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gs_video_report.config_options import ENGINE_SECTIONS, OPTIONS, Affects, Kind, Option
+from gs_video_report.config_parse import format_bound, format_value
+from gs_video_report.config_text import _HEADINGS
+from gs_video_report.engines.registry import ENGINES
+from gs_video_report.templates.loader import (
+    LAYOUT_VARIABLES,
+    PROMPT_VARIABLES,
+    list_templates,
+)
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ("configuration.md", "templates.md")
+
+
+# --- options -----------------------------------------------------------------------------------
+
+
+def options() -> str:
+    """Every option that this version can use, grouped by what a change of it changes."""
+    parts = []
+    for affects in Affects:
+        chosen = [o for o in OPTIONS if o.affects is affects and not o.section and _used(o)]
+        parts.append(f"### {_HEADINGS[affects]}\n\n{_options_table(chosen)}")
+    for section in ENGINE_SECTIONS:
+        if section in ENGINES:
+            chosen = [o for o in OPTIONS if o.section == section]
+            parts.append(f"### Engine {section}\n\n{_options_table(chosen)}")
+    return "\n\n".join(parts)
+
+
+def _options_table(chosen: Iterable[Option]) -> str:
+    rows = ["| option | default | value | flag, variable |", "|---|---|---|---|"]
+    rows += [
+        f"| `{o.word}` | {_default(o)} | {_cell(o.help)}{_value(o)} | {_ways(o)} |" for o in chosen
+    ]
+    return "\n".join(rows)
+
+
+def _used(option: Option) -> bool:
+    """Keys are for remote engines only."""
+    return option.name != "keys_file" or any(s in ENGINES for s in ENGINE_SECTIONS)
+
+
+def _default(option: Option) -> str:
+    return "not set" if option.default is None else f"`{format_value(option, option.default)}`"
+
+
+def _value(option: Option) -> str:
+    """Choices or bounds, in italics after the help."""
+    choices = _choices(option)
+    if choices:
+        return f" *One of {', '.join(choices)}.*" if option.kind is Kind.CHOICE else ""
+    if option.low is None and option.high is None:
+        return ""
+    return f" *{format_bound(option, option.low)} to {format_bound(option, option.high)}.*"
+
+
+def _choices(option: Option) -> tuple[str, ...]:
+    """Without engines that this version does not have."""
+    if option.name != "engine":
+        return option.choices
+    return tuple(c for c in option.choices if c == "auto" or c in ENGINES)
+
+
+def _ways(option: Option) -> str:
+    flag = option.flag_text
+    no = f"--no-{flag.removeprefix('--')}" if flag and option.kind is Kind.BOOL else ""
+    names = (flag, no, option.variable, *option.variables)
+    return "<br>".join(f"`{name}`" for name in names if name)
+
+
+# --- templates ---------------------------------------------------------------------------------
+
+
+def shipped() -> str:
+    """The templates that come with the program."""
+    rows = ["| name | language | for |", "|---|---|---|"]
+    rows += [f"| `{t.name}` | {t.language} | {_cell(t.description)} |" for t in list_templates()]
+    return "\n".join(rows)
+
+
+def prompt_variables() -> str:
+    """What a prompt may use."""
+    return _variables(PROMPT_VARIABLES)
+
+
+def layout_variables() -> str:
+    """What a layout may use."""
+    return _variables(LAYOUT_VARIABLES)
+
+
+def _variables(known: dict[str, str]) -> str:
+    rows = ["| variable | holds |", "|---|---|"]
+    return "\n".join(rows + [f"| `{name}` | {_cell(text)} |" for name, text in known.items()])
+
+
+# --- pages -------------------------------------------------------------------------------------
+
+TABLES: dict[str, Callable[[], str]] = {
+    "options": options,
+    "templates": shipped,
+    "prompt variables": prompt_variables,
+    "layout variables": layout_variables,
+}
+_PLACE = re.compile(r"(<!-- begin: ([a-z ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """The page with its tables made anew. Raises: KeyError for a table that does not exist."""
+    return _PLACE.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n\n{m[3]}", text)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").strip()
+
+
+def main() -> None:
+    """Fill every page."""
+    for name in PAGES:
+        path = DOCS / name
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
