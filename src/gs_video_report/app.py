@@ -141,8 +141,10 @@ def resolved(options: BatchOptions) -> BatchOptions:
     """Options with absolute folders, a real engine and known formats."""
     from gs_video_report.cache import default_cache_dir
     from gs_video_report.engines.registry import choose
+    from gs_video_report.report.paths import check_pattern
     from gs_video_report.report.writer import check_formats
 
+    check_pattern(options.output_pattern)
     engine, _ = choose(options.engine)
     return replace(
         options,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import MEDIA, Gsvr
+
+EXAMPLE_DB = Path(__file__).parents[2] / "batch_tasks.db.example"
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, int]]:
@@ -32,10 +35,10 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
         (["-d", "nowhere"], 2, "nowhere"),
         (["-d", "empty"], 5, "no video or audio file was found"),
         (["-d", "in", "--template", "chinese_transcrip"], 2, "chinese_transcript"),
-        (["-d", "in", "--engine", "gemni"], 2, "unknown engine 'gemni'"),
+        (["-d", "in", "--engine", "gemni"], 2, "did you mean gemini?"),
         (["-d", "in", "--parallel", "0"], 2, "parallel"),
         (["-d", "in", "--priority", "101"], 2, "--priority is 0 to 100"),
-        (["-d", "in", "--progress", "fancy"], 2, "--progress takes auto"),
+        (["-d", "in", "--progress", "fancy"], 2, "must be one of auto, live, plain, none"),
         (["-d", "in", "--output-pattern", "../{name}"], 2, "pattern"),
         (["-d", "in", "--timeout", "soon"], 2, "timeout"),
         (["--resume-from", "latest"], 10, "no batch or checkpoint 'latest'"),
@@ -99,9 +102,10 @@ def test_a_damaged_database_is_named_and_left_alone(gsvr: Gsvr, tmp_path: Path) 
 def test_a_database_of_a_newer_version_is_refused(gsvr: Gsvr, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.mp4").write_bytes(b"x")
-    with sqlite3.connect(tmp_path / "batch_tasks.db") as connection:
+    shutil.copy(EXAMPLE_DB, tmp_path / "batch_tasks.db")
+    with closing(sqlite3.connect(tmp_path / "batch_tasks.db")) as connection:
         connection.execute("PRAGMA user_version = 9999")
-    connection.close()
+        connection.commit()
     answer = gsvr("batch", "process", "-d", "in")
     assert answer.code == 2
     assert "newer" in answer.err

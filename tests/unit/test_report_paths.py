@@ -108,9 +108,17 @@ def test_a_pattern_that_cannot_work_is_refused(pattern: str, message: str) -> No
     assert message in caught.value.message
 
 
-def test_a_pattern_cannot_climb_out() -> None:
-    directory, _ = output_paths("a.mp4", "../../t", "../{template}/../{name}")
+def test_a_template_name_cannot_climb_out() -> None:
+    directory, _ = output_paths("a.mp4", "../../t", "{template}/{name}")
     assert ".." not in PurePosixPath(directory).parts
+
+
+@pytest.mark.parametrize(
+    "pattern", ["../{name}", "{template}/../../{name}", "/tmp/{name}", "~/{name}"]
+)
+def test_a_pattern_that_leads_out_is_refused(pattern: str) -> None:
+    with pytest.raises(ConfigError, match="leads out of the output folder"):
+        output_paths("a.mp4", "t", pattern)
 
 
 def test_the_users_own_name_is_used_and_made_safe() -> None:

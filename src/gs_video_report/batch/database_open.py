@@ -124,7 +124,11 @@ def _use_wal(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
             time.sleep(0.005)  # in the database thread, never in the event loop
 
 
-async def open_reader(file: Path, busy_timeout_s: float, *, migrated: bool) -> aiosqlite.Connection:
+async def open_reader(
+    file: Path, busy_timeout_s: float, *, migrated: bool, untouched: bool = False
+) -> aiosqlite.Connection:
+    if untouched and not file.with_name(file.name + "-wal").exists():
+        return await _connect_reader(file, busy_timeout_s, "ro&immutable=1", migrated=migrated)
     try:
         return await _connect_reader(file, busy_timeout_s, "ro", migrated=migrated)
     except sqlite3.OperationalError:

@@ -220,7 +220,7 @@ async def _known(db_path: Path, spec: InputSpec, options: BatchOptions) -> Known
 
     known = Known()
     try:
-        database = await Database.open(db_path, create=False, read_only=True)
+        database = await Database.open(db_path, create=False, read_only=True, untouched=True)
     except NotFoundError:
         return known
     try:

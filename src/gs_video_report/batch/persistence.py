@@ -54,6 +54,7 @@ class Database:
         *,
         create: bool = True,
         read_only: bool = False,
+        untouched: bool = False,
         busy_timeout_s: float = 10.0,
     ) -> Self:
         """Open the file; make it and its folder, or migrate it, when that is needed.
@@ -63,6 +64,8 @@ class Database:
             create: False refuses a missing file with `NotFoundError`.
             read_only: writes nothing and never creates; `write()` then raises
                 `DatabaseReadOnly`. Works in a folder that cannot be written, too.
+            untouched: with `read_only`, leave no side files either, for a look of a moment at a
+                database that nobody else writes; one that has a WAL is read the normal way.
             busy_timeout_s: seconds to wait for another program's lock, for each operation.
 
         Raises:
@@ -75,7 +78,10 @@ class Database:
         try:
             if read_only:
                 return cls(
-                    file, await open_reader(file, busy_timeout_s, migrated=False), None, None
+                    file,
+                    await open_reader(file, busy_timeout_s, migrated=False, untouched=untouched),
+                    None,
+                    None,
                 )
             writer, raw = await open_writer(file, busy_timeout_s)
             try:

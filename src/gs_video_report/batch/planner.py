@@ -51,9 +51,6 @@ RESULT_OPTIONS: frozenset[str] = frozenset(
 )
 """Options that change what the reports say, or where they go: fixed for the life of a batch."""
 
-LOCAL_OPTIONS: frozenset[str] = frozenset({"cache_dir", "template_dir"})
-"""Where this machine keeps things: never an argument about identity."""
-
 SCAN_CHUNK = 500
 MAX_PROBLEMS_KEPT = 1000
 
@@ -139,8 +136,7 @@ def merge_options(
             f"the batch was made with other settings: {'; '.join(refused)}",
             hint="leave the flag out to go on with the batch, or start a new batch with --new",
         )
-    local = {name: getattr(wanted, name) for name in LOCAL_OPTIONS}
-    return replace(frozen, **changes, **local), notes
+    return replace(frozen, **changes), notes
 
 
 def _show(value: Any) -> str:

@@ -142,6 +142,11 @@ def href(path: str) -> str:
     return encoded
 
 
+def check_pattern(pattern: str) -> None:
+    """Raise ConfigError unless reports can be placed by `pattern`."""
+    _fields_of(pattern)
+
+
 def _fields_of(pattern: str) -> set[str]:
     try:
         found = [(f, s, c) for _, f, s, c in string.Formatter().parse(pattern) if f is not None]
@@ -153,6 +158,11 @@ def _fields_of(pattern: str) -> set[str]:
                 f"output pattern {pattern!r}: unknown field {{{name}}}",
                 hint=f"fields are {', '.join('{' + f + '}' for f in FIELDS)}",
             )
+    if pattern.startswith(("/", "~")) or ".." in pattern.replace("\\", "/").split("/"):
+        raise ConfigError(
+            f"output pattern {pattern!r}: it leads out of the output folder",
+            hint="write it without a leading slash and without ..",
+        )
     names = {f for f, _, _ in found}
     if not names & {"name", "stem", "seq"}:
         raise ConfigError(
