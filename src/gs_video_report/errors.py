@@ -174,6 +174,13 @@ class QueueBusy(RetryableError):
     default_hint = "close the program that holds the database, then run the same command again"
 
 
+class DownloadError(RetryableError):
+    """A download failed in a way that may pass: network, 429, 5xx, a cut connection."""
+
+    code = "E_DOWNLOAD"
+    default_hint = "check the network; what has been downloaded is kept, and the next try goes on"
+
+
 class StepCancelled(RetryableError):
     """The work was stopped on request (Ctrl-C, pause, cancel)."""
 
@@ -236,6 +243,20 @@ class UnsupportedInputError(PermanentError):
     """An input that this version cannot fetch or process."""
 
     code = "E_UNSUPPORTED_INPUT"
+
+
+class DownloadRefused(PermanentError):
+    """The other side will not give the video: removed, private, login, geo-blocked, too large."""
+
+    code = "E_DOWNLOAD_REFUSED"
+    default_hint = "download the video yourself and pass the file"
+
+
+class BlockedAddressError(PermanentError):
+    """An address that leads to a private network, which downloads may not reach."""
+
+    code = "E_BLOCKED_ADDRESS"
+    default_hint = "if you trust the host, add it to download: allow_private_hosts: [HOST]"
 
 
 class PoisonTaskError(PermanentError):
