@@ -15,7 +15,6 @@ RUN, WATCH, RESULTS = "Run", "Watch and fix", "Results"
 batch_app = typer.Typer(
     name="batch",
     no_args_is_help=True,
-    help="Process many videos; watch, pause, resume, retry.",
     rich_markup_mode="rich",
 )
 

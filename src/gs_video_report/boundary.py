@@ -6,8 +6,7 @@ Text goes to stderr; with `--json` the error is an object on stderr. A traceback
 
 from __future__ import annotations
 
-import asyncio
-import json as json_module
+import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -35,9 +34,14 @@ def run(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) -> NoR
 
 def guarded(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) -> int:
     """Run a command and return its exit code."""
+    gc.enable()  # off since the start; see __main__
     try:
         value = work()
-        return value if isinstance(value, int) else asyncio.run(value)
+        if isinstance(value, int):
+            return value
+        import asyncio
+
+        return asyncio.run(value)
     except KeyboardInterrupt:
         sys.stderr.write("\ngsvr: interrupted\n")
         return int(ExitCode.SIGINT)
@@ -54,7 +58,9 @@ def tell(faces: Faces, error: Exception) -> int:
     from gs_video_report.terminal.errors import error_json, exit_code_of, format_error
 
     if faces.json:
-        sys.stderr.write(json_module.dumps(error_json(error), ensure_ascii=False) + "\n")
+        from gs_video_report.terminal.stream import json_line
+
+        sys.stderr.write(json_line(error_json(error)) + "\n")
     else:
         from gs_video_report.terminal.styles import tolerate_encoding, wants_colour
 

@@ -1,20 +1,28 @@
-"""`gsvr`: the root command. Parse, call, print. No logic, nothing heavy at import."""
+"""`gsvr`: the root command. Parse, call, print. No logic, nothing heavy at import.
+
+True here: the `batch` and `video` commands, which have most of the options, are only built when
+the command line names one (or a shell asks for completion); `gsvr --help` shows their first line.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gs_video_report import __version__
 from gs_video_report import cli_options as o
-from gs_video_report.batch_cli import batch_app, video
 from gs_video_report.boundary import Faces, run
 
-SETUP = "Set up"
+RUN, SETUP = "Run", "Set up"
+BATCH_HELP = "Process many videos; watch, pause, resume, retry."
+VIDEO_HELP = "Make the report of one video."
 
-app = typer.Typer(
+root_app = typer.Typer(
     name="gsvr",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -28,7 +36,7 @@ app = typer.Typer(
 )
 
 
-@app.callback(invoke_without_command=True)
+@root_app.callback(invoke_without_command=True)
 def _root(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
@@ -41,17 +49,14 @@ def _root(
         raise typer.Exit(2)
 
 
-app.add_typer(batch_app, name="batch", rich_help_panel="Run")
-app.command("video", rich_help_panel="Run")(video)
-
 templates_app = typer.Typer(no_args_is_help=True, help="Report templates.")
 config_app = typer.Typer(no_args_is_help=True, help="Configuration.")
 cache_app = typer.Typer(no_args_is_help=True, help="The cache of intermediate results.")
 models_app = typer.Typer(no_args_is_help=True, help="Speech models.")
-app.add_typer(templates_app, name="templates", rich_help_panel=SETUP)
-app.add_typer(config_app, name="config", rich_help_panel=SETUP)
-app.add_typer(models_app, name="models", rich_help_panel=SETUP)
-app.add_typer(cache_app, name="cache", rich_help_panel=SETUP)
+root_app.add_typer(templates_app, name="templates", rich_help_panel=SETUP)
+root_app.add_typer(config_app, name="config", rich_help_panel=SETUP)
+root_app.add_typer(models_app, name="models", rich_help_panel=SETUP)
+root_app.add_typer(cache_app, name="cache", rich_help_panel=SETUP)
 
 
 @templates_app.command("list")
@@ -149,7 +154,7 @@ def cache_clear(
     run(Faces(json, verbose), lambda: app_setup.cache_clear(cache_dir, yes, json))
 
 
-@app.command("doctor", rich_help_panel=SETUP)
+@root_app.command("doctor", rich_help_panel=SETUP)
 def doctor(
     config: o.ConfigFile = None,
     db: o.Db = None,
@@ -162,9 +167,44 @@ def doctor(
     run(Faces(json, verbose), lambda: app_setup.doctor(config, db, json))
 
 
+def build(words: Sequence[str] | None = None) -> typer.Typer:
+    """The whole command, or what the command line `words` can reach (None: everything)."""
+    app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.info, app.registered_callback = root_app.info, root_app.registered_callback
+    if words is None or {"batch", "video"} & set(words):
+        from gs_video_report.batch_cli import batch_app, video
+
+        app.add_typer(batch_app, name="batch", help=BATCH_HELP, rich_help_panel=RUN)
+        app.command("video", rich_help_panel=RUN)(video)
+    else:
+        app.add_typer(_unbuilt(), name="batch", help=BATCH_HELP, rich_help_panel=RUN)
+        app.command("video", help=VIDEO_HELP, rich_help_panel=RUN)(_nothing)
+    app.registered_groups += root_app.registered_groups
+    app.registered_commands += root_app.registered_commands
+    return app
+
+
+def _unbuilt() -> typer.Typer:
+    group = typer.Typer()
+    group.command("process", hidden=True)(_nothing)
+    return group
+
+
+def _nothing() -> None:
+    """Stands for a command whose options this command line does not need."""
+
+
+def __getattr__(name: str) -> Any:
+    """`cli.app` is the whole command, for tools that look at all of it."""
+    if name == "app":
+        return build()
+    raise AttributeError(name)
+
+
 def main() -> None:
     """Entry point of the `gsvr` script."""
-    app()
+    completing = any(key.startswith("_GSVR") for key in os.environ)
+    build(None if completing else sys.argv[1:])()
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ SECONDS_PER_SLIDE = 0.7
 """CPU seconds to read one slide."""
 SLIDES_PER_HOUR = 40.0
 """Typical of lectures; only used for estimates."""
-START_S = 3.0
-"""Seconds to start processes and load models, once."""
+PER_VIDEO_S = 0.5
+"""CPU seconds that even the shortest video costs: fingerprint, probe, pages."""
 
 _PACKAGES = {
     "faster_whisper": "faster-whisper",
@@ -72,7 +72,12 @@ class LocalEngine:
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """CPU seconds of one core for `duration_s` seconds of recording."""
         slides = duration_s / 3600 * SLIDES_PER_HOUR
-        seconds = duration_s / SPEED_ASR + duration_s / SPEED_SLIDES + slides * SECONDS_PER_SLIDE
+        seconds = (
+            PER_VIDEO_S
+            + duration_s / SPEED_ASR
+            + duration_s / SPEED_SLIDES
+            + slides * SECONDS_PER_SLIDE
+        )
         return Estimate(seconds=seconds)
 
     async def analyze(self, ctx: TaskContext) -> VideoReport:
