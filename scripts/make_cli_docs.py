@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def _meaning(code: ExitCode) -> str:
     body = ast.parse(inspect.getsource(ExitCode)).body[0].body  # type: ignore[attr-defined]
     texts = {
         first.targets[0].id: second.value.value
-        for first, second in zip(body, body[1:], strict=False)
+        for first, second in pairwise(body)
         if isinstance(first, ast.Assign) and isinstance(second, ast.Expr)
     }
     return str(texts[code.name])
