@@ -31,7 +31,7 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
-from gs_video_report.batch.performance_optimizer import MemoryTuner
+from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
@@ -185,6 +185,8 @@ class BatchProcessor:
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
         )
+        log = _TuningLog(queue, batch_id, pool, options.parallel, self.printer)
+        tuned = log.changed if options.engine == "local" else log.noted
         signals = StopSignals(
             on_first=lambda number: self._first_signal(pool, monitor),
             on_second=lambda: self._second_signal(pool),
@@ -193,7 +195,7 @@ class BatchProcessor:
             async with _beside(
                 self._tick(monitor, queue),
                 self._checkpoint_loop(checkpoints),
-                MemoryTuner(compute).run(),
+                MemoryTuner(compute, on_change=tuned).run(),
             ):
                 outcome = await pool.run()
             return await self._end(
@@ -395,6 +397,35 @@ class _Listener:
     def _place(self) -> tuple[int, int]:
         counts = self.monitor.snapshot().counts
         return counts.completed + counts.skipped, counts.total
+
+
+@dataclass(slots=True)
+class _TuningLog:
+    """Changes of concurrency: told, kept as events, and followed by the number of videos in flight.
+
+    With fewer compute processes, more videos in flight than those can serve only hold decoded
+    sound on the disk; so the pool shrinks and grows with them when the work is local.
+    """
+
+    queue: TaskQueue
+    batch_id: str
+    pool: WorkerPool
+    parallel: int
+    printer: Printer
+    _writes: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def noted(self, change: Change) -> None:
+        """Tell and keep the change."""
+        data = {"old": change.old, "new": change.new, "reason": change.reason}
+        self.printer.note(f"compute processes {change.old} -> {change.new}: {change.reason}")
+        write = asyncio.ensure_future(self.queue.add_event(self.batch_id, "tuning", data))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+
+    def changed(self, change: Change) -> None:
+        """Tell and keep the change, and let the pool follow."""
+        self.noted(change)
+        self.pool.resize(min(self.parallel, 2 * change.new))
 
 
 # --- helpers -----------------------------------------------------------------------------------

@@ -1,0 +1,255 @@
+"""Whole batches: gsvr beside whisper-ctranslate2 and a bare loop of gsvr's own speech recipe.
+
+    python benchmarks/end_to_end.py FOLDER [--peer /path/to/whisper-ctranslate2] [--rounds 3]
+
+FOLDER holds recordings and, beside each, its reference text (`talk.wav`, `talk.wav.txt`). All
+contestants get the same files, the same Whisper *base* model, int8, beam 5, and all cores; the
+language is detected by each. Each run starts cold (new process, empty journal), the order turns
+from round to round, and the medians are printed:
+
+- `gsvr`: `gsvr batch process --no-slides`, with database, journal, checkpoints and all reports.
+- `peer`: whisper-ctranslate2 with its defaults otherwise (one process, all threads).
+- `bare`: one process per core, one thread each, decode, VAD, recognise; nothing is written. The
+  floor: what the recipe itself costs.
+
+Wall seconds, CPU seconds of all processes, largest resident memory of one process, and the error
+rate over all files (words; characters for Chinese and Japanese) in the normalisation of
+`accuracy.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.accuracy import edit_distance, ours, units
+from gs_video_report.media.asr_models import resolve_model
+
+
+@dataclass
+class Run:
+    """One contestant's figures of one round."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+@dataclass
+class Contestant:
+    """Name, how to run it, where its texts are."""
+
+    name: str
+    command: Callable[[Path], list[str]]
+    texts: Callable[[Path], dict[str, str]]
+    runs: list[Run] = field(default_factory=list)
+    errors: str = ""
+
+
+def run(command: list[str], env: dict[str, str]) -> Run:
+    """Run to the end; CPU and memory are those of the process and all its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.monotonic()
+    with tempfile.NamedTemporaryFile("r") as file:
+        wrapped = ["/usr/bin/time", "-f", "%M", "-o", file.name, *command]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(wrapped, check=False, env=os.environ | env, **quiet)
+        wall = time.monotonic() - began
+        peak = int(file.read().split()[-1]) / 1024
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(wall, cpu, peak)
+
+
+def gsvr_command(folder: Path, model: str, cache: Path) -> Callable[[Path], list[str]]:
+    """`gsvr batch process` into a fresh database; the model is there, the journal is empty."""
+
+    def make(work: Path) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "gs_video_report",
+            "batch",
+            "process",
+            "-d",
+            str(folder),
+            "-o",
+            str(work / "out"),
+            "--db",
+            str(work / "tasks.db"),
+            "--cache-dir",
+            str(cache),
+            "--asr-model",
+            model,
+            "--no-slides",
+            "--subtitles",
+            "ignore",
+            "--progress",
+            "none",
+        ]
+
+    return make
+
+
+def gsvr_texts(work: Path) -> dict[str, str]:
+    """File name -> text, from the JSON reports."""
+    found = {}
+    for path in (work / "out" / "chinese_transcript").rglob("*.json"):
+        report = json.loads(path.read_bytes())
+        found[report["media"]["file_name"]] = " ".join(s["text"] for s in report["segments"])
+    return found
+
+
+def peer_command(files: list[Path], model: str, program: str) -> Callable[[Path], list[str]]:
+    """whisper-ctranslate2 with its defaults, except model, device and beam."""
+
+    def make(work: Path) -> list[str]:
+        return [
+            program,
+            *map(str, files),
+            "--model_directory",
+            model,
+            "--device",
+            "cpu",
+            "--compute_type",
+            "int8",
+            "--beam_size",
+            "5",
+            "--output_dir",
+            str(work),
+            "--output_format",
+            "txt",
+        ]
+
+    return make
+
+
+def peer_texts(files: list[Path]) -> Callable[[Path], dict[str, str]]:
+    """File name -> text, from the text files."""
+
+    def read(work: Path) -> dict[str, str]:
+        return {
+            f.name: (work / f"{f.stem}.txt").read_text("utf-8", "replace")
+            for f in files
+            if (work / f"{f.stem}.txt").exists()
+        }
+
+    return read
+
+
+def bare_one(model: str, path: str, work: str) -> tuple[str, str]:
+    """One file through the recipe, in a worker of the bare loop."""
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        return ours(model, Path(path), None, Path(folder))
+
+
+def bare_loop(model: str, files: list[str], work: Path) -> None:
+    """One process per core, longest file first; texts to `bare.json`."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    texts = {}
+    cores = len(os.sched_getaffinity(0))
+    with concurrent.futures.ProcessPoolExecutor(cores) as pool:
+        waiting = {pool.submit(bare_one, model, f, str(work)): f for f in files}
+        for done in concurrent.futures.as_completed(waiting):
+            texts[Path(waiting[done]).name] = done.result()[0]
+    (work / "bare.json").write_text(json.dumps(texts))
+
+
+def error_rate(texts: dict[str, str], files: list[Path]) -> str:
+    """Errors, units and rate over all files, by language group."""
+    errors = total = missing = 0
+    for file in files:
+        reference = file.with_name(file.name + ".txt").read_text("utf-8").strip()
+        language = "zh" if any("\u3040" <= c <= "\u9fff" for c in reference) else "en"
+        wanted, found = units(reference, language), units(texts.get(file.name, ""), language)
+        missing += file.name not in texts
+        errors += edit_distance(wanted, found)
+        total += len(wanted)
+    lost = f", {missing} files without text" if missing else ""
+    return f"{100 * errors / total:.1f} % ({errors} of {total}{lost})"
+
+
+def main() -> None:
+    """Run the rounds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--peer", default=shutil.which("whisper-ctranslate2"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bare-worker", nargs=3, metavar=("MODEL", "LIST", "WORK"))
+    options = parser.parse_args()
+    if options.bare_worker:
+        model, listing, work = options.bare_worker
+        bare_loop(model, Path(listing).read_text().splitlines(), Path(work))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, Path(folder))
+
+
+def compare(options: argparse.Namespace, root: Path) -> None:
+    """All contestants, `rounds` times, in turn."""
+    files = sorted(p for p in options.folder.iterdir() if p.with_name(p.name + ".txt").exists())
+    cache = root / "cache"
+    model = resolve_model("auto", cache).path
+    inputs, listing = root / "in", root / "files.txt"
+    inputs.mkdir()
+    for file in files:
+        shutil.copy(file, inputs)
+    copies = [inputs / f.name for f in files]
+    listing.write_text("\n".join(map(str, copies)))
+    bare = [sys.executable, __file__, str(options.folder), "--bare-worker", model, str(listing)]
+    contestants = [
+        Contestant("gsvr", gsvr_command(inputs, model, cache), gsvr_texts),
+        Contestant(
+            "bare",
+            lambda work: [*bare, str(work)],
+            lambda work: json.loads((work / "bare.json").read_text()),
+        ),
+    ]
+    if options.peer:
+        contestants.append(
+            Contestant("peer", peer_command(copies, model, options.peer), peer_texts(copies))
+        )
+    for number in range(options.rounds):
+        for contestant in contestants[number % 3 :] + contestants[: number % 3]:
+            work = root / f"{contestant.name}-{number}"
+            work.mkdir()
+            contestant.runs.append(run(contestant.command(work), {"HF_HUB_OFFLINE": "1"}))
+            contestant.errors = error_rate(contestant.texts(work), files)
+    show(contestants, files)
+
+
+def show(contestants: list[Contestant], files: list[Path]) -> None:
+    """Medians, and ratios to the first."""
+    print(f"{len(files)} files, {len(os.sched_getaffinity(0))} cores, medians of the rounds")
+    print(f"{'':6} {'wall s':>8} {'cpu s':>8} {'peak MB':>8}  errors")
+    for c in contestants:
+        wall = statistics.median(r.wall_s for r in c.runs)
+        cpu = statistics.median(r.cpu_s for r in c.runs)
+        peak = max(r.peak_mb for r in c.runs)
+        print(f"{c.name:6} {wall:8.1f} {cpu:8.1f} {peak:8.0f}  {c.errors}")
+    first = contestants[0]
+    for c in contestants[1:]:
+        walls = [b.wall_s / a.wall_s for a, b in zip(first.runs, c.runs, strict=True)]
+        cpus = [b.cpu_s / a.cpu_s for a, b in zip(first.runs, c.runs, strict=True)]
+        print(
+            f"{c.name} / gsvr: wall x{statistics.median(walls):.2f}, "
+            f"cpu x{statistics.median(cpus):.2f} (each round: {[round(w, 2) for w in walls]})"
+        )
+
+
+if __name__ == "__main__":
+    main()
