@@ -225,9 +225,11 @@ class BatchProcessor:
         batch_id = self.row.batch_id
         counts = await queue.counts(batch_id)
         status, exit_code = judge(outcome, counts, signals)
-        pages = BatchPages()
+        pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
-            pages = await self._pages(queue, cache, compute, time.monotonic() - started)
+            elapsed_s = time.monotonic() - started
+            pages, failed = await self._pages(queue, cache, compute, elapsed_s)
+            exit_code = failed.exit_code if failed else exit_code
         self.row = await self._set_status(queue, status, outcome, counts)
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
@@ -248,7 +250,7 @@ class BatchProcessor:
             await failure_groups(queue, batch_id),
             [p for p in (pages.summary,) if p],
             kept=await _kept(queue, batch_id) if counts.open else None,
-            message=outcome.error.message if outcome.error else "",
+            message=failed.message if failed else "",
         )
         return result
 
@@ -258,12 +260,12 @@ class BatchProcessor:
         cache: ArtifactStore,
         compute: ProcessBackend,
         elapsed_s: float,
-    ) -> BatchPages:
+    ) -> tuple[BatchPages, GsvrError | None]:
         try:
-            return await write_batch_pages(queue, self.row, compute, cache, elapsed_s)
+            return await write_batch_pages(queue, self.row, compute, cache, elapsed_s), None
         except GsvrError as error:
             self.printer.note(f"the library page could not be written: {error.message}")
-            return BatchPages()
+            return BatchPages(), error
 
     async def _set_status(
         self,
