@@ -188,6 +188,13 @@ class StepCancelled(RetryableError):
     default_hint = "resume the batch"
 
 
+class UploadGone(RetryableError):
+    """An uploaded recording is not at the service any more."""
+
+    code = "E_UPLOAD_GONE"
+    default_hint = "nothing to do: the recording is uploaded again"
+
+
 # --- this task cannot succeed ------------------------------------------------------------------
 
 
@@ -257,6 +264,20 @@ class BlockedAddressError(PermanentError):
 
     code = "E_BLOCKED_ADDRESS"
     default_hint = "if you trust the host, add it to download: allow_private_hosts: [HOST]"
+
+
+class ContentBlocked(PermanentError):
+    """A model's service refuses to answer about this recording."""
+
+    code = "E_BLOCKED"
+    default_hint = "use an engine that works on this machine for it: --engine local"
+
+
+class AnswerUnusable(PermanentError):
+    """A model answered several times without giving what was asked for."""
+
+    code = "E_ANSWER"
+    default_hint = "choose another model with --model, or another template"
 
 
 class PoisonTaskError(PermanentError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -97,6 +98,9 @@ class Limiter(Protocol):
 
     def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
         """Tell that the other side refused for rate."""
+
+    def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
+        """Tell that the day's quota is spent until `resume_at` (aware)."""
 
 
 @dataclass(slots=True)

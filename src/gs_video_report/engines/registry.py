@@ -8,7 +8,7 @@ from typing import Any
 from gs_video_report.engines.base import Engine
 from gs_video_report.errors import UsageError
 
-ENGINES: tuple[str, ...] = ("local",)
+ENGINES: tuple[str, ...] = ("local", "gemini")
 
 
 def choose(name: str) -> tuple[str, str]:
@@ -26,9 +26,18 @@ def choose(name: str) -> tuple[str, str]:
     return name, "asked for"
 
 
-def make(name: str, options: Mapping[str, Any]) -> Engine:
-    """Create the engine `name` (not `auto`) with the fields of BatchOptions."""
+def make(name: str, options: Mapping[str, Any], key: Any = None) -> Engine:
+    """Create the engine `name` (not `auto`) with the fields of BatchOptions.
+
+    Args:
+        key: a `Secret`, or several of them to be used in this order; None = there is none.
+    """
     choose(name)
+    if name == "gemini":
+        from gs_video_report.engines.gemini import GeminiEngine
+
+        keys = () if key is None else tuple(key) if isinstance(key, (list, tuple)) else (key,)
+        return GeminiEngine(options=options.get("engine_options"), keys=keys)
     from gs_video_report.engines.local import LocalEngine
 
     return LocalEngine(

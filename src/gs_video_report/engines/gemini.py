@@ -1,0 +1,418 @@
+"""The `gemini` engine: the Gemini service hears and sees the recording itself.
+
+Order: probe, upload once, ask about every stretch, take the uploaded file away, find slides here
+(when the packages are there), check every statement against transcript and slides.
+Truth: journaled steps; what is composed here is cheap and pure, and the same after a resume.
+True here: several keys are tried in their order; one whose day is spent or that is refused is set
+aside until its reset, and the others go on with the replies that were paid for already.
+Never: shows a key, writes outputs, knows the queue.
+Raises: AuthenticationError, LimitReached, ContentBlocked, AnswerUnusable, and what stages raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import Any
+
+from gs_video_report import __version__
+from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines import gemini_segments as seg
+from gs_video_report.engines import stages
+from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.gemini_client import (
+    Connection,
+    RemoteFile,
+    Secret,
+    check_installed,
+    no_key,
+)
+from gs_video_report.engines.gemini_files import Uploads
+from gs_video_report.engines.gemini_options import (
+    DEFAULT_ANSWER_TOKENS,
+    PROMPT_TOKENS,
+    GeminiOptions,
+    key_id,
+    parse_options,
+)
+from gs_video_report.engines.gemini_parts import Reading
+from gs_video_report.engines.gemini_request import Asker
+from gs_video_report.engines.gemini_segments import Window
+from gs_video_report.engines.llm import answer as answers
+from gs_video_report.engines.llm import citations
+from gs_video_report.engines.llm.answer import Answer
+from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, load_prices, with_prices
+from gs_video_report.engines.local import media_info
+from gs_video_report.errors import (
+    AuthenticationError,
+    DependencyMissing,
+    LimitReached,
+    PermanentError,
+)
+from gs_video_report.report.model import (
+    MediaInfo,
+    Notice,
+    Provenance,
+    Slide,
+    VideoReport,
+)
+from gs_video_report.templates.loader import Template
+
+UPLOAD_BYTES_PER_MEDIA_S = 100_000.0
+UPLOAD_BYTES_PER_S = 4_000_000.0
+PROCESSING_S = 10.0
+ANSWER_TOKENS_PER_S = 150.0
+"""How fast a model writes; only used for estimates."""
+SPOKEN_TOKENS_PER_S = 6.0
+"""Answer tokens of a second of ordinary speech."""
+_SLIDE_PACKAGES = ("numpy", "av")
+_OCR_PACKAGES = ("rapidocr", "onnxruntime")
+
+
+@dataclass(slots=True)
+class _Key:
+    """One key and why it rests, if it does."""
+
+    secret: Secret
+    id: str
+    limit: LimitReached | None = None
+    refused: AuthenticationError | None = None
+
+    def usable(self, now: datetime) -> bool:
+        """Whether it may be tried."""
+        if self.refused is not None:
+            return False
+        if self.limit is not None and self.limit.resume_at is not None:
+            if now < datetime.fromisoformat(self.limit.resume_at):
+                return False
+            self.limit = None
+        return True
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Connections of one engine: one per key, open while a task uses it."""
+
+    link: Connection
+    users: int = 0
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class GeminiEngine:
+    """See the module's header.
+
+    Args:
+        options: `engine_options` of the batch.
+        keys: tried in this order; each has quotas and uploads of its own.
+        user_prices: the user's own table of prices, if any.
+        uploads: how files are handled (tests give one that does not wait).
+    """
+
+    capabilities = EngineCapabilities(
+        name="gemini",
+        accepts=frozenset({"file", "youtube"}),
+        needs_network=True,
+        needs_key=True,
+        translates=True,
+    )
+
+    def __init__(
+        self,
+        *,
+        options: Mapping[str, Any] | None = None,
+        keys: Sequence[Secret] = (),
+        user_prices: Path | None = None,
+        uploads: Uploads | None = None,
+    ) -> None:
+        self.options: GeminiOptions = parse_options(options or {})
+        self.uploads = uploads or Uploads()
+        self._keys = [_Key(secret, key_id(secret.reveal())) for secret in keys]
+        self._shared: dict[str, _Shared] = {}
+        model = self.options.model
+        self.price: ModelPrice | None = with_prices(
+            load_prices(user_prices).find(model), model, self.options.price_in,
+            self.options.price_out,
+        )  # fmt: skip
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Names of the keys for buckets and `gsvr quota`; they give nothing away."""
+        return tuple(key.id for key in self._keys)
+
+    async def prepare(self, compute: ComputeBackend) -> None:
+        """Raise DependencyMissing or AuthenticationError before anything starts."""
+        check_installed()
+        if not self._keys:
+            raise no_key()
+
+    def estimate(self, duration_s: float, template: Template) -> Estimate:
+        """What `duration_s` seconds will take; `usd_max` counts the longest answers."""
+        windows = seg.plan_windows(duration_s, self._longest_s())
+        prompt = PROMPT_TOKENS * len(windows)
+        tokens_in = sum(self.options.media_tokens(w.length_s) for w in windows) + prompt
+        tokens_out = round(duration_s * SPOKEN_TOKENS_PER_S) + 1_000 * len(windows)
+        most = sum(2 * seg.answer_tokens(w.length_s) for w in windows)
+        sending = duration_s * UPLOAD_BYTES_PER_MEDIA_S / UPLOAD_BYTES_PER_S
+        return Estimate(
+            seconds=sending + PROCESSING_S + tokens_out / ANSWER_TOKENS_PER_S,
+            requests=len(windows),
+            tokens=tokens_in + tokens_out,
+            usd=round(self._usd(tokens_in, tokens_out, len(windows)), 6),
+            usd_max=round(self._usd(tokens_in, most, len(windows)), 6),
+        )
+
+    def _usd(self, tokens_in: int, tokens_out: int, requests: int) -> float:
+        if self.price is None:
+            return 0.0
+        each = TokenUse(tokens_in // requests + 1, tokens_out // requests + 1)
+        tier = "batch" if self.options.batch else "standard"
+        return self.price.cost(each, datetime.now(UTC).date(), tier=tier) * requests
+
+    def _longest_s(self) -> float:
+        context = None if self.price is None else self.price.context_tokens
+        return seg.segment_length_s(self.options, context)
+
+    # --- one task -------------------------------------------------------------------------------
+
+    async def analyze(self, ctx: TaskContext) -> VideoReport:
+        """See `Engine.analyze`."""
+        if not self._keys:
+            raise no_key()
+        found = await stages.probe(ctx) if ctx.media.input_type == "file" else None
+        media = media_info(ctx, found) if found is not None else _remote_media(ctx)
+        answer, reading = await self._read(ctx, media)
+        language = answer.language or _given_language(ctx)
+        slides, more = await _slides(ctx, found, language)
+        ctx.progress("compose", 0, 1)
+        report = self._report(ctx, media, answer, reading, slides)
+        probed = [] if found is None else stages.probe_notices(found)
+        notices = (*probed, *more, *reading.notices, *report.notices)
+        ctx.progress("compose", 1, 1)
+        return replace(report, notices=_once(notices))
+
+    async def _read(self, ctx: TaskContext, media: MediaInfo) -> tuple[Answer, Reading]:
+        """With the first key that may, then the others."""
+        while True:
+            key = self._pick()
+            try:
+                return await self._read_with(ctx, key, media)
+            except LimitReached as error:
+                if error.resume_at is None:
+                    raise  # the user's own limit: another key would not help
+                key.limit = error
+            except AuthenticationError as error:
+                key.refused = error
+
+    def _pick(self) -> _Key:
+        """Raises: the reason of the last resort when no key may be used."""
+        now = datetime.now(UTC)
+        for key in self._keys:
+            if key.usable(now):
+                return key
+        limits = [key.limit for key in self._keys if key.limit is not None]
+        if limits:
+            raise min(limits, key=lambda limit: limit.resume_at or "")
+        raise next(key.refused for key in self._keys if key.refused is not None)
+
+    async def _read_with(
+        self, ctx: TaskContext, key: _Key, media: MediaInfo
+    ) -> tuple[Answer, Reading]:
+        async with self._connected(key) as link:
+            upload = self.uploads.enter(ctx, link)
+            delete = False
+            try:
+                fetch, lost = upload.file, upload.lost
+                if ctx.media.input_type == "youtube":
+                    fetch, lost = _youtube(ctx), _ignore
+                asker = Asker(
+                    ctx, ctx.template, self.options, media.title, media.duration_s,
+                    self._answer_limit(),
+                )  # fmt: skip
+                reading = Reading(
+                    ctx, link, asker, ctx.template, self.options, self.price, fetch, lost
+                )
+                windows = await self._windows(ctx, media.duration_s, reading)
+                answer = await reading.all(windows)
+                delete = not self.options.keep_uploads
+                return answer, reading
+            except PermanentError:
+                delete = not self.options.keep_uploads  # nobody will come back for it
+                raise
+            finally:
+                await upload.leave(delete=delete)
+
+    def _answer_limit(self) -> int:
+        known = None if self.price is None else self.price.answer_tokens
+        return known or DEFAULT_ANSWER_TOKENS
+
+    async def _windows(
+        self, ctx: TaskContext, duration_s: float, reading: Reading
+    ) -> tuple[Window, ...]:
+        """The stretches; when nobody knows the length, the service tells how much it is."""
+        if duration_s <= 0:
+            duration_s = await _length_by_tokens(ctx, reading)
+        return seg.plan_windows(duration_s, self._longest_s())
+
+    @asynccontextmanager
+    async def _connected(self, key: _Key) -> AsyncIterator[Connection]:
+        """The key's connection: opened by the first task, closed by the last."""
+        shared = self._shared.setdefault(key.id, _Shared(Connection(key.secret, self.options)))
+        shared.users += 1
+        try:
+            async with shared.opening:
+                if shared.link.http is None:
+                    await shared.link.__aenter__()
+            yield shared.link
+        finally:
+            shared.users -= 1
+            if shared.users == 0:
+                self._shared.pop(key.id, None)
+                if shared.link.http is not None:
+                    await shared.link.__aexit__()
+
+    # --- the report -----------------------------------------------------------------------------
+
+    def _report(
+        self,
+        ctx: TaskContext,
+        media: MediaInfo,
+        answer: Answer,
+        reading: Reading,
+        slides: tuple[Slide, ...],
+    ) -> VideoReport:
+        segments = seg.finish_lines(answer.segments, media.duration_s)
+        end_s = media.duration_s or (segments[-1].end_s if segments else 0.0)
+        summary, sections = answer.summary, answer.sections
+        if segments or any(s.text for s in slides):
+            known = citations.sources(segments, slides)
+            summary = citations.check_points(summary, known)
+            sections = citations.check_sections(sections, known)
+        proofs = citations.count_proofs(summary, *(s.items for s in sections))
+        return VideoReport(
+            media=replace(media, duration_s=round(end_s, 3)),
+            provenance=self._provenance(ctx, reading),
+            language=answer.language or _given_language(ctx),
+            segments=segments,
+            slides=slides,
+            chapters=answers.chapters(answer.chapters, end_s),
+            summary=summary,
+            key_terms=answers.key_terms(answer.key_terms, segments, slides),
+            sections=sections,
+            notices=tuple(self._notices(answer, segments, proofs)),
+        )
+
+    def _notices(
+        self, answer: Answer, segments: Sequence[Any], proofs: citations.ProofCount
+    ) -> list[Notice]:
+        model = self.options.model
+        made = [Notice("by_model", f"Transcript and statements were written by the model {model}.")]
+        if not segments:
+            made.append(Notice("no_speech", "The model found no speech in this recording."))
+        if proofs.proved < proofs.total:
+            missing = proofs.total - proofs.proved
+            message = (
+                f"{missing} of {proofs.total} statements give no quote that occurs in the "
+                "transcript or on a slide; they are marked."
+            )
+            made.append(Notice("unproved", message, "warning"))
+        if self.price is None:
+            message = f"The price of the model {model} is not known, so no cost is given."
+            made.append(Notice("no_price", message))
+        return made
+
+    def _provenance(self, ctx: TaskContext, reading: Reading) -> Provenance:
+        options = self.options
+        return Provenance(
+            engine="gemini",
+            engine_version=__version__,
+            llm_model=", ".join(sorted(reading.totals.models)) or options.model,
+            template=ctx.template.name,
+            template_version=str(ctx.template.version),
+            tool_version=__version__,
+            transcript_source="engine",
+            parameters={
+                "language": ctx.options.get("language"),
+                "segment_s": options.segment_s,
+                **options.result_params(),
+            },
+            usage=reading.totals.to_dict(),
+        )
+
+
+# --- helpers -----------------------------------------------------------------------------------
+
+
+async def _slides(
+    ctx: TaskContext, found: dict[str, Any] | None, language: str
+) -> tuple[tuple[Slide, ...], list[Notice]]:
+    """Found on this machine when that is wanted and possible; never a reason to fail."""
+    if found is None or found["video"] is None or not ctx.options.get("slides", True):
+        return (), []
+    packages = _SLIDE_PACKAGES + (_OCR_PACKAGES if ctx.options.get("ocr", True) else ())
+    if not all(importlib.util.find_spec(name) for name in packages):
+        message = "There are no slides: the packages that find them are not installed."
+        return (), [Notice("no_slides", message)]
+    try:
+        return await stages.slides(ctx, found, language)
+    except (PermanentError, DependencyMissing) as error:
+        message = f"There are no slides: {error.message}."
+        return (), [Notice("no_slides", message, "warning")]
+
+
+def _given_language(ctx: TaskContext) -> str:
+    language = str(ctx.options.get("language", "auto"))
+    return "" if language == "auto" else language
+
+
+def _remote_media(ctx: TaskContext) -> MediaInfo:
+    """What is known of a recording that is not a file here."""
+    given = dict(ctx.media.metadata)
+    name = PurePath(ctx.media.display_name).name
+    try:
+        duration_s = max(0.0, float(given.get("duration_s") or 0.0))
+    except ValueError:
+        duration_s = 0.0
+    return MediaInfo(
+        title=given.get("title") or name,
+        file_name=name,
+        source=ctx.media.source,
+        duration_s=duration_s,
+        size_bytes=0,
+        sha256=ctx.fingerprint,
+        metadata=given,
+    )
+
+
+def _youtube(ctx: TaskContext) -> Any:
+    """A public video is handed over as it is."""
+
+    async def fetch() -> RemoteFile:
+        return RemoteFile("", ctx.media.source, "", 0, "ACTIVE")
+
+    return fetch
+
+
+def _ignore(file: RemoteFile) -> None:
+    """Nothing was uploaded, so nothing can be lost."""
+
+
+async def _length_by_tokens(ctx: TaskContext, reading: Reading) -> float:
+    """Seconds, from the tokens the service counts for the whole; rather too long."""
+
+    async def run() -> int:
+        file = await reading.fetch()
+        contents = [{"role": "user", "parts": [{"file_data": {"file_uri": file.uri}}]}]
+        return await reading.link.count_tokens(contents, f"length of {ctx.media.display_name}")
+
+    tokens = await ctx.step("count", run, params={"v": 1, "model": reading.options.model})
+    plain = replace(reading.options, fps=None, media_resolution="")
+    return max(1.0, float(int(tokens) / plain.tokens_per_s) * 1.02 + 1.0)
+
+
+def _once(notices: Sequence[Notice]) -> tuple[Notice, ...]:
+    return tuple(dict.fromkeys(notices))
