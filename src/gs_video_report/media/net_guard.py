@@ -78,7 +78,7 @@ class NetPolicy:
 
 
 def _covers(word: str, host: str, address: Address) -> bool:
-    if word == EVERYTHING or word == host:
+    if word in (EVERYTHING, host):
         return True
     if word.startswith("."):
         return host.endswith(word)
@@ -235,7 +235,7 @@ def resolve(
             hint="check the spelling of the address and the network connection",
             host=host,
         ) from error
-    check_addresses(host, (entry[4][0] for entry in found), policy)
+    check_addresses(host, (str(entry[4][0]) for entry in found), policy)
     if not found:
         raise DownloadError(f"the host {host} has no address", host=host)
     return [(int(entry[0]), entry[4]) for entry in found]
