@@ -3,7 +3,7 @@
 Truth: `prices.yaml` beside this file, then the user's file of the same form (model by model).
 True here: a model that is not in the table has no price, which is not the same as costing
 nothing; whoever asks must say so. Costs are computed from tokens, never from what a server claims.
-Never: reaches the network, knows today's date by itself (dates are arguments).
+Never: reaches the network. Dates are arguments; `today()` is for callers.
 Raises: ConfigError for a file that cannot be read or understood.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,11 @@ class PriceTable:
             if rest != name and rest.startswith(("-", "@", ":")) and _is_version(rest[1:]):
                 return price
         return None
+
+
+def today() -> date:
+    """The day whose prices hold, UTC; the one place here that reads a clock."""
+    return datetime.now(UTC).date()
 
 
 def flat_price(model: str, price_in: float, price_out: float) -> ModelPrice:
