@@ -123,7 +123,20 @@ class Config:
 
         stored = {option.name: self._values[option.name] for option in OPTIONS if option.stored}
         stored["engine"] = engine or stored["engine"]
-        return BatchOptions(**stored, engine_options=self.engine_options(stored["engine"]))
+        return BatchOptions(
+            **stored,
+            engine_options=self.engine_options(stored["engine"]),
+            download=self.download_options(),
+        )
+
+    def download_options(self) -> dict[str, Any]:
+        """What is set in the section `download`, JSON-able; empty when nothing is."""
+        found = {
+            option.name.partition(".")[2]: _jsonable(self._values[option.name])
+            for option in OPTIONS
+            if option.section == "download"
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     def masked(self) -> dict[str, Any]:
         """JSON-able values by name, secrets as `****`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.config_options import BY_WORD, ENGINE_SECTIONS, Option, find_option, nearest
+from gs_video_report.config_options import BY_WORD, SECTIONS, Option, find_option, nearest
 
 PROJECT_FILE = "gsvr.yaml"
 MAX_FILE_BYTES = 1 << 20
@@ -82,7 +82,7 @@ def read_file(path: Path) -> FileContent:
         content.problems.append(f"{path}: must be a list of `name: value` lines")
         return content
     for word, node, where in _pairs(content, root):
-        if word in ENGINE_SECTIONS:
+        if word in SECTIONS:
             _read_section(content, word, node, where)
         else:
             _read_option(content, word, node, where, "")
@@ -173,7 +173,7 @@ def _suggestion(word: str, section: str) -> str:
     if section:
         names = [n.partition(".")[2] for n in BY_WORD if n.startswith(f"{section}.")]
         return nearest(word, tuple(names)) or f"; known: {', '.join(dict.fromkeys(names))}"
-    plain = tuple(n for n in BY_WORD if "." not in n) + ENGINE_SECTIONS
+    plain = tuple(n for n in BY_WORD if "." not in n) + SECTIONS
     return nearest(word, plain)
 
 

@@ -162,9 +162,19 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
         "Skip videos whose report exists and matches source and template.",
     ),
     Option(
+        "fallback", Kind.LIST, (), _E,
+        "Engines to go on with when the quota or budget of the one before is spent.",
+        choices=("local", "gemini", "openai"),
+    ),
+    Option(
         "cost_limit_usd", Kind.NUMBER, None, _E,
         "Pause the batch before it spends more than so many US dollars; none for no limit.",
-        key="max_cost", low=0.0, high=1e6, optional=True, aliases=("cost_limit",), flag="",
+        key="cost_limit", low=0.0, high=1e6, optional=True, aliases=("max_cost",),
+    ),
+    Option(
+        "webhook", Kind.TEXT, None, _D,
+        "Address that is told when a batch completes, pauses or fails.",
+        stored=False, optional=True,
     ),
     Option(
         "checkpoint_interval_s", Kind.DURATION, 60.0, _E, "Time between checkpoints.",
@@ -256,7 +266,28 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         low=0, high=10_000,
     ),
 )  # fmt: skip
-OPTIONS: tuple[Option, ...] = PLAIN_OPTIONS + ENGINE_OPTIONS
+DOWNLOAD_OPTIONS: tuple[Option, ...] = (
+    _of_engine(
+        "download.limit_rate", Kind.SIZE, _E, "Bytes per second of one download, such as 2MB.",
+        low=1000, high=1e12,
+    ),
+    _of_engine(
+        "download.max_bytes", Kind.SIZE, _E, "Larger videos are not downloaded; 20 GB when unset.",
+        low=1000, high=1e15,
+    ),
+    _of_engine(
+        "download.allow_private_hosts", Kind.LIST, _E,
+        "Hosts of private networks that downloads may reach: names, addresses, networks such as "
+        "10.0.0.0/8, .domain for all below it, or * for every private address.",
+    ),
+    _of_engine(
+        "download.format", Kind.TEXT, _E,
+        "Format selection in yt-dlp's language; unset takes small ones of at most 720 lines.",
+    ),
+)  # fmt: skip
+SECTIONS: tuple[str, ...] = (*ENGINE_SECTIONS, "download")
+"""Words in files below which options stand."""
+OPTIONS: tuple[Option, ...] = PLAIN_OPTIONS + ENGINE_OPTIONS + DOWNLOAD_OPTIONS
 
 BY_WORD: dict[str, Option] = {
     word: option for option in OPTIONS for word in (option.name, option.word, *option.aliases)

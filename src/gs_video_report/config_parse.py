@@ -110,7 +110,7 @@ def _parse_list(option: Option, raw: Any) -> tuple[str, ...]:
     parts = raw if isinstance(raw, list | tuple) else [raw]
     words = [w.strip().lower() for part in parts for w in str(part).split(",") if w.strip()]
     if not words:
-        raise ValueError(f"needs at least one of {', '.join(option.choices)}")
+        raise ValueError(f"needs at least one of {', '.join(option.choices) or 'your words'}")
     if option.name == "formats":
         from gs_video_report.report.writer import check_formats
 
@@ -118,6 +118,8 @@ def _parse_list(option: Option, raw: Any) -> tuple[str, ...]:
             return check_formats(words)
         except ConfigError as error:
             raise ValueError(f"holds an {error.message}; {error.hint}") from error
+    if not option.choices:
+        return tuple(dict.fromkeys(words))
     return tuple(dict.fromkeys(_choice(option, word) for word in words))
 
 

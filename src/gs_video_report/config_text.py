@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import textwrap
 
-from gs_video_report.config_options import ENGINE_SECTIONS, OPTIONS, Affects, Kind, Option
+from gs_video_report.config_options import (
+    ENGINE_SECTIONS,
+    OPTIONS,
+    SECTIONS,
+    Affects,
+    Kind,
+    Option,
+)
 from gs_video_report.config_parse import format_bound, format_value
 
 _HEADINGS = {
@@ -28,8 +35,9 @@ def config_template() -> str:
         parts.append(f"\n# --- {heading} ---\n")
         chosen = (o for o in OPTIONS if o.affects is affects and not o.section)
         parts.extend("\n" + _entry(option, "") for option in chosen)
-    for section in ENGINE_SECTIONS:
-        parts.append(f"\n# --- Engine {section} ---\n\n#{section}:\n")
+    for section in SECTIONS:
+        heading = f"Engine {section}" if section in ENGINE_SECTIONS else section.capitalize()
+        parts.append(f"\n# --- {heading} ---\n\n#{section}:\n")
         parts.extend(_entry(option, "  ") for option in OPTIONS if option.section == section)
     return "".join(parts)
 
@@ -53,7 +61,7 @@ def _remark(option: Option) -> str:
 
 
 def _value(option: Option) -> str:
-    if option.kind is Kind.LIST:
+    if option.kind is Kind.LIST and option.default is not None:
         return f"[{', '.join(option.default)}]"
     text = format_value(option, option.default)
     return f'"{text}"' if option.kind is Kind.PATTERN else text

@@ -65,7 +65,7 @@ def problems(home: Path, **options: Any) -> list[str]:
 
 def test_the_table_and_the_stored_options_are_the_same() -> None:
     stored = {o.name for o in OPTIONS if o.stored}
-    assert stored | {"engine_options"} == {f.name for f in fields(BatchOptions)}
+    assert stored | {"engine_options", "download"} == {f.name for f in fields(BatchOptions)}
 
 
 def test_defaults_of_the_table_are_those_of_the_stored_options(home: Path) -> None:

@@ -313,6 +313,10 @@ class BatchOptions:
     ocr: bool = True
     engine_options: dict[str, Any] = field(default_factory=dict)
     """Options of the engine: model, fps, temperature, base_url ... Never keys."""
+    fallback: tuple[str, ...] = ()
+    """Engines to go on with, in this order, when the quota or budget of the one before is spent."""
+    download: dict[str, Any] = field(default_factory=dict)
+    """How addresses are fetched: limit_rate, max_bytes, allow_private_hosts, format."""
     cost_limit_usd: float | None = None
     checkpoint_interval_s: float = 60.0
     cache_dir: str = ""
@@ -327,8 +331,9 @@ class BatchOptions:
         """Inverse of `to_json`. Raises: ValueError on unknown fields or bad JSON."""
         value = json.loads(text)
         _refuse_unknown(cls, value)
-        if "formats" in value:
-            value["formats"] = tuple(value["formats"])
+        for name in ("formats", "fallback"):
+            if name in value:
+                value[name] = tuple(value[name])
         return cls(**value)
 
 

@@ -44,6 +44,7 @@ from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPoo
 from gs_video_report.cache import DEFAULT_LIMIT_BYTES, ArtifactStore
 from gs_video_report.compute.process_pool import ProcessBackend
 from gs_video_report.engines import registry
+from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
 from gs_video_report.files import sweep_temps, write_atomic
 from gs_video_report.templates.loader import Template, load_template
@@ -84,6 +85,7 @@ class BatchProcessor:
     printer: Printer
     settings: RunSettings = field(default_factory=RunSettings)
     _compute: ProcessBackend | None = None
+    _fetching: ProcessBackend | None = None
     _finished_since_checkpoint: int = 0
 
     async def run(self) -> BatchResult:
@@ -135,12 +137,14 @@ class BatchProcessor:
         engine = registry.make(options.engine, asdict(options))
         cache = ArtifactStore(Path(options.cache_dir), self.settings.cache_limit_bytes)
         compute = self._compute = ProcessBackend(options.compute_processes or None)
+        # Downloads mostly wait: they get processes of their own, which start when one is needed.
+        fetching = self._fetching = ProcessBackend(min(options.parallel, FETCH_PROCESSES))
         try:
             await compute.start()
             await engine.prepare(compute)
             return await self._drain(queue, cache, compute, engine, lock, started)
         finally:
-            await asyncio.shield(compute.close(0.5))
+            await asyncio.shield(asyncio.gather(compute.close(0.5), fetching.close(0.5)))
             await asyncio.to_thread(_tidy, cache)
 
     # --- the run --------------------------------------------------------------------------------
@@ -174,6 +178,7 @@ class BatchProcessor:
             limiter=ApiLimiter(),
             cache=cache,
             on_stage=monitor.stage,
+            fetch_compute=self._fetching,
         )
         pool = WorkerPool(
             queue=queue,

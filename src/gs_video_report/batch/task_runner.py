@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,8 @@ from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend, ProgressCallback
 from gs_video_report.engines import jobs
 from gs_video_report.engines.base import Engine, Limiter, MediaSource, StepFunction, TaskContext
-from gs_video_report.errors import (
-    EmptyFileError,
-    GsvrError,
-    StepCancelled,
-    UnsupportedInputError,
-    from_os_error,
-)
+from gs_video_report.engines.fetch import FetchContext, Fetched, fetch_media, url_fingerprint
+from gs_video_report.errors import EmptyFileError, GsvrError, StepCancelled, from_os_error
 from gs_video_report.report.model import VideoReport
 from gs_video_report.templates.loader import Template
 
@@ -195,6 +191,8 @@ class BatchTaskRunner:
     limiter: Limiter
     cache: ArtifactStore
     on_stage: StageListener
+    fetch_compute: ComputeBackend | None = None
+    """Processes for downloads, which mostly wait; None uses those of `compute`."""
 
     async def __call__(self, task: VideoTask, control: TaskControl) -> TaskResult:
         """Run the task. Raises: the classes of errors.py; cancellation keeps finished steps."""
@@ -212,6 +210,8 @@ class _TaskRun:
     control: TaskControl
     stage: str = ""
     stage_s: dict[str, float] = field(default_factory=dict)
+    fetched: Fetched | None = None
+    """The local file of an address; None for files, and for what the engine takes as it is."""
     _stage_started: float = 0.0
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -219,17 +219,26 @@ class _TaskRun:
         shared, task = self.shared, self.task
         template = shared.template_of(task.template)
         compute = MeteredCompute(shared.compute, self.control)
-        self.progress(Stage.PROBE, 0, 0)
-        fingerprint = await self._identify(compute)
-        existing = await self._existing(template, fingerprint)
-        if existing is not None:
-            return existing
-        steps = JournaledSteps(shared.journal, task, self.control, shared.cache, fingerprint)
-        context = self._context(template, compute, steps, fingerprint)
-        report = await shared.engine.analyze(context)
-        result = await self._write(report, template, compute, steps)
-        await asyncio.to_thread(shared.cache.remove_work_dir, context.work_dir.name)
+        with ExitStack() as pins:
+            if self._is_fetched_first():
+                self.fetched = await self._fetch()
+                pins.enter_context(shared.cache.pin(self.fetched.keys))
+            self.progress(Stage.PROBE, 0, 0)
+            fingerprint = await self._identify(compute)
+            existing = await self._existing(template, fingerprint)
+            if existing is not None:
+                return existing
+            steps = JournaledSteps(shared.journal, task, self.control, shared.cache, fingerprint)
+            context = self._context(template, compute, steps, fingerprint)
+            report = await shared.engine.analyze(context)
+            result = await self._write(report, template, compute, steps)
+        await self._clean(context.work_dir.name)
         return result
+
+    async def _clean(self, work_dir: str) -> None:
+        folders = [work_dir, self._view] if self.fetched else [work_dir]
+        for folder in folders:
+            await asyncio.to_thread(self.shared.cache.remove_work_dir, folder)
 
     def progress(self, stage: str, done: float, total: float) -> None:
         if stage != self.stage:
@@ -255,17 +264,55 @@ class _TaskRun:
         if not task.cancelled():
             task.exception()
 
+    # --- addresses ------------------------------------------------------------------------------
+
+    def _is_fetched_first(self) -> bool:
+        kind = self.task.video.input_type
+        return kind != InputType.FILE and str(kind) not in self.shared.engine.capabilities.accepts
+
+    @property
+    def _view(self) -> str:
+        return f"view-{self.task.batch_id}-{self.task.seq}"
+
+    async def _fetch(self) -> Fetched:
+        """Bring the recording here. Time on the line does not count as work of the task."""
+        shared, task, video = self.shared, self.task, self.task.video
+        compute = shared.fetch_compute or shared.compute
+        await compute.start()
+        step = JournaledSteps(
+            shared.journal, task, self.control, shared.cache, url_fingerprint(video.source)
+        )
+        context = FetchContext(
+            url=video.source,
+            youtube=video.input_type == InputType.YOUTUBE,
+            scope=task.batch_id,
+            view=self._view,
+            options=asdict(shared.options),
+            step=step,
+            compute=compute,
+            cache=shared.cache,
+            progress=self.progress,
+            priority=task.task_id,
+            stall_timeout_s=shared.options.stall_timeout_s,
+        )
+        self.control.waiting(time.monotonic(), True)
+        try:
+            return await fetch_media(context)
+        finally:
+            self.control.waiting(time.monotonic(), False)
+
     # --- identity -------------------------------------------------------------------------------
 
     async def _identify(self, compute: MeteredCompute) -> str:
-        """SHA-256 of the content; remembered by path, size and modification time."""
+        """SHA-256 of the content; remembered by path, size and modification time.
+
+        What the engine takes as an address is identified by the address.
+        """
         video = self.task.video
+        if self.fetched is not None:
+            return self.fetched.fingerprint
         if video.input_type != InputType.FILE:
-            raise UnsupportedInputError(
-                f"{video.source}: fetching {video.input_type} inputs is not part of this version",
-                hint="download the video and pass the file",
-                stage=Stage.FETCH,
-            )
+            return url_fingerprint(video.source)
         try:
             stat = await asyncio.to_thread(Path(video.source).stat)
         except OSError as error:
@@ -330,14 +377,9 @@ class _TaskRun:
         steps: JournaledSteps,
         fingerprint: str,
     ) -> TaskContext:
-        video, options = self.task.video, self.shared.options
+        options = self.shared.options
         return TaskContext(
-            media=MediaSource(
-                source=video.source,
-                input_type=str(video.input_type),
-                display_name=video.relative_path or Path(video.source).name,
-                metadata=video.metadata,
-            ),
+            media=self._media(),
             template=template,
             options=asdict(options),
             step=steps,
@@ -352,6 +394,22 @@ class _TaskRun:
             step_timeout_s=options.timeout_s,
             stall_timeout_s=options.stall_timeout_s,
             report_media=self._learned,
+        )
+
+    def _media(self) -> MediaSource:
+        video, fetched = self.task.video, self.fetched
+        if fetched is None:
+            return MediaSource(
+                source=video.source,
+                input_type=str(video.input_type),
+                display_name=video.relative_path or Path(video.source).name,
+                metadata=video.metadata,
+            )
+        return MediaSource(
+            source=fetched.path,
+            input_type=str(InputType.FILE),
+            display_name=fetched.name,
+            metadata={**fetched.metadata, **video.metadata},
         )
 
     async def _learned(self, fingerprint: str, duration_s: float) -> None:
@@ -377,6 +435,8 @@ class _TaskRun:
             "steps_run": steps.ran,
         }
         report = replace(report, provenance=replace(report.provenance, run=run))
+        if self.fetched is not None:  # the reader's link leads to where the recording lives
+            report = replace(report, media=replace(report.media, source=self.task.video.source))
         from gs_video_report.report.publish import publish
 
         outputs = await compute.run(

@@ -1,0 +1,197 @@
+"""The fetch stage: an address becomes a local file, once.
+
+Truth: the journal. `locate` says what a batch saw at an address; `fetch` is keyed by the address
+and the version found there (ETag, Last-Modified, or the id of a site's video), so that a later
+batch downloads again only what has changed. A finished file lies in the artifact store under its
+SHA-256; an unfinished one in a work folder, where the next attempt continues it.
+Writes: `work/fetch-*` (partial downloads), `work/view-*` (links that give the stored files names
+that people and the search for subtitles understand).
+Never: opens a connection itself (compute processes do).
+Raises: DownloadError, DownloadRefused, BlockedAddressError, NoMediaError, UnsupportedInputError,
+DiskFullError; StepCancelled on a stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines import fetch_jobs
+from gs_video_report.engines.base import Stepper
+
+STAGE = "fetch"
+STEP_VERSION = 1
+MAX_PROCESSES = 4
+"""Downloads side by side; more would only share the same line."""
+_NAME_BYTES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContext:
+    """What the stage needs from a task."""
+
+    url: str
+    youtube: bool
+    """A canonical YouTube address: its version is known without asking."""
+    scope: str
+    """The batch: within it an address is looked at once."""
+    view: str
+    """Name of the work folder for the links; of this task alone."""
+    options: Mapping[str, Any]
+    """Fields of BatchOptions: download, subtitles, language, slides."""
+    step: Stepper
+    """Bound to `url_fingerprint(url)`."""
+    compute: ComputeBackend
+    cache: ArtifactStore
+    progress: Callable[[str, float, float], None]
+    priority: int = 0
+    stall_timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A recording that is here now."""
+
+    path: str
+    """A link to the stored file; subtitle files lie beside it under the same name."""
+    keys: tuple[str, ...]
+    """Entries of the artifact store; pin them while they are in use."""
+    fingerprint: str
+    """SHA-256 of the content."""
+    name: str
+    """File name for people."""
+    metadata: Mapping[str, str]
+    """title, uploader, upload_date as far as the site says."""
+
+
+def url_fingerprint(url: str) -> str:
+    """Identity of an address among the fingerprints of contents, 64 hexadecimal digits."""
+    return hashlib.sha256(f"url\0{url}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+async def fetch_media(ctx: FetchContext) -> Fetched:
+    """Have the recording at `ctx.url` here; what was fetched before is not fetched again."""
+    ctx.progress(STAGE, 0, 0)
+    found = await _locate(ctx)
+    wanted = _wanted(ctx.options)
+    params = {
+        "v": STEP_VERSION,
+        "version": found["version"] or f"batch {ctx.scope}",
+        "format": str(dict(ctx.options.get("download") or {}).get("format") or ""),
+        **(wanted if found["kind"] == fetch_jobs.SITE else {}),
+    }
+    folder = _folder_name(ctx.url, params)
+    value: dict[str, Any] = await ctx.step(
+        STAGE, lambda: _fetch(ctx, found["kind"], folder, wanted), params=params, artifacts=_keys
+    )
+    await asyncio.to_thread(ctx.cache.remove_work_dir, folder)
+    path = await asyncio.to_thread(_link, ctx.cache, ctx.view, value)
+    return Fetched(
+        path=path,
+        keys=tuple(_keys(value)),
+        fingerprint=value["sha256"],
+        name=value["name"],
+        metadata=_metadata(value),
+    )
+
+
+async def _locate(ctx: FetchContext) -> dict[str, Any]:
+    video_id = parse_qs(urlsplit(ctx.url).query).get("v", [""])[0] if ctx.youtube else ""
+    if video_id:
+        return {"kind": fetch_jobs.SITE, "version": f"youtube:{video_id}"}
+    found: dict[str, Any] = await ctx.step(
+        "locate",
+        lambda: _run(ctx, fetch_jobs.locate, ctx.url, _download_options(ctx)),
+        params={"v": STEP_VERSION, "scope": ctx.scope},
+    )
+    return found
+
+
+def _wanted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a site's video is fetched; the same options give the same file."""
+    language = str(options.get("language", "auto"))
+    return {
+        "pictures": bool(options.get("slides", True)),
+        "subtitles": options.get("subtitles", "prefer") == "prefer",
+        "language": "" if language == "auto" else language,
+    }
+
+
+def _download_options(ctx: FetchContext) -> dict[str, Any]:
+    return dict(ctx.options.get("download") or {})
+
+
+def _folder_name(url: str, params: Mapping[str, Any]) -> str:
+    """One work folder for one fetch, the same after a restart."""
+    text = json.dumps([url, params], sort_keys=True)
+    return f"fetch-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
+async def _fetch(ctx: FetchContext, kind: str, folder: str, wanted: Mapping[str, Any]) -> Any:
+    place = str(await asyncio.to_thread(ctx.cache.work_dir, folder))
+    where = (ctx.url, place, str(ctx.cache.root), _download_options(ctx))
+    if kind == fetch_jobs.SITE:
+        return await _run(ctx, fetch_jobs.fetch_site, *where, dict(wanted))
+    return await _run(ctx, fetch_jobs.fetch_file, *where)
+
+
+async def _run(ctx: FetchContext, fn: Callable[..., Any], *args: Any) -> Any:
+    """In a compute process. No time limit of its own: a slow line is no fault, a silent one is."""
+    return await ctx.compute.run(
+        fn,
+        *args,
+        stall_timeout_s=ctx.stall_timeout_s,
+        priority=ctx.priority,
+        on_progress=lambda done, total: ctx.progress(STAGE, done, total),
+    )
+
+
+def _keys(value: Mapping[str, Any]) -> list[str]:
+    return [value["key"], *(text["key"] for text in value["subtitles"])]
+
+
+def _metadata(value: Mapping[str, Any]) -> dict[str, str]:
+    info = value["info"]
+    found = {"title": value["title"], **{k: info.get(k) for k in ("uploader", "upload_date")}}
+    return {name: str(text) for name, text in found.items() if text}
+
+
+# --- names for the stored files ----------------------------------------------------------------
+
+
+def _link(cache: ArtifactStore, view: str, value: Mapping[str, Any]) -> str:
+    """Links in `work/<view>`: the recording under its name, its subtitles beside it."""
+    folder = cache.work_dir(view)
+    suffix = PurePath(value["key"]).suffix
+    stem = safe_stem(value["name"])
+    path = folder / f"{stem}{suffix}"
+    _point(path, cache.path(value["key"]))
+    for text in value["subtitles"]:
+        words = [stem, text["language"], *(["auto"] if text["automatic"] else [])]
+        name = ".".join(words) + PurePath(text["key"]).suffix
+        _point(folder / name, cache.path(text["key"]))
+    return str(path)
+
+
+def _point(link: Path, target: Path) -> None:
+    with suppress(FileNotFoundError):
+        link.unlink()
+    link.symlink_to(target.absolute())
+
+
+def safe_stem(name: str) -> str:
+    """A file name without suffix that is safe in every folder: at most 100 bytes, never empty."""
+    path = PurePath(re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "_", name))
+    stem = path.stem if len(path.suffix) <= 6 else path.name
+    cut = stem.encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore").strip(" .")
+    return cut or "video"

@@ -1,0 +1,121 @@
+"""What the fetch stage runs in compute processes: ask an address what it is, bring it here.
+
+Each takes and returns plain JSON-able values. The finished file goes to the artifact store; its
+name there is the SHA-256 of its content, which is the fingerprint of the recording.
+Never: knows a batch, opens the database.
+Raises: what `media.download` and `media.site_video` raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any
+
+FILE, SITE = "file", "site"
+
+
+def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What is at `url`, without downloading it.
+
+    Args:
+        options: the `download` section of the configuration.
+
+    Returns: kind (`file`, `site`), version ("" when the server gives none), title, name,
+        size_bytes and duration_s (None when unknown).
+    """
+    from gs_video_report.media import site_video
+    from gs_video_report.media.download import look
+    from gs_video_report.media.download_settings import DownloadSettings
+    from gs_video_report.media.sniff import MEDIA
+
+    settings = DownloadSettings.from_options(options)
+    if not site_video.knows(url):
+        remote = look(url, settings)
+        if remote.kind == MEDIA:
+            return {
+                "kind": FILE,
+                "version": remote.version,
+                "title": "",
+                "name": remote.name,
+                "size_bytes": remote.total,
+                "duration_s": None,
+            }
+    video = site_video.describe(url, settings)
+    return {
+        "kind": SITE,
+        "version": video.version,
+        "title": video.title,
+        "name": "",
+        "size_bytes": None,
+        "duration_s": video.duration_s,
+    }
+
+
+def fetch_file(url: str, folder: str, cache_root: str, options: Mapping[str, Any]) -> Any:
+    """Download the plain file at `url` into the artifact store; see `_value`."""
+    from gs_video_report.cache import store_file
+    from gs_video_report.media.download import download
+    from gs_video_report.media.download_settings import DownloadSettings
+
+    done = download(url, folder, DownloadSettings.from_options(options))
+    key = store_file(cache_root, done.path, done.remote.suffix)
+    name = done.remote.name or f"video{done.remote.suffix}"
+    if not PurePath(name).suffix and done.remote.suffix:
+        name += done.remote.suffix
+    info = {"etag": done.remote.etag, "last_modified": done.remote.last_modified}
+    return _value(key, done.size_bytes, name, "", info, [])
+
+
+def fetch_site(
+    url: str, folder: str, cache_root: str, options: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> Any:
+    """Download the video of a page and its subtitles into the artifact store; see `_value`.
+
+    Args:
+        wanted: pictures (bool), subtitles (bool), language (ISO 639-1, or "").
+    """
+    from gs_video_report.cache import store_file
+    from gs_video_report.media import site_video
+    from gs_video_report.media.download_settings import DownloadSettings
+
+    done = site_video.fetch(
+        url,
+        folder,
+        DownloadSettings.from_options(options),
+        pictures=bool(wanted["pictures"]),
+        subtitles=bool(wanted["subtitles"]),
+        language=str(wanted["language"]),
+    )
+    texts = []
+    for text in done.subtitles:
+        suffix = PurePath(text.path).suffix
+        key = store_file(cache_root, text.path, suffix)
+        texts.append({"key": key, "language": text.language, "automatic": text.automatic})
+    key = store_file(cache_root, done.path, done.suffix)
+    video = done.video
+    info = asdict(video)
+    info.pop("is_live")
+    name = f"{video.title or video.video_id or 'video'}{done.suffix}"
+    return _value(key, Path(done.path).stat().st_size, name, video.title, info, texts)
+
+
+def _value(
+    key: str,
+    size_bytes: int,
+    name: str,
+    title: str,
+    info: dict[str, Any],
+    subtitles: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The journaled result of a fetch; `key` and the subtitles' keys name stored files."""
+    return {
+        "key": key,
+        "sha256": key.partition(".")[0],
+        "size_bytes": size_bytes,
+        "name": name,
+        "title": title,
+        "info": info,
+        "subtitles": subtitles,
+    }
