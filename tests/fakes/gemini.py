@@ -89,7 +89,7 @@ class FakeGemini:
         retry_delay: what RetryInfo asks for; None = the true wait.
         polls: how often an uploaded file is PROCESSING when asked.
         latency_s: before each generate answer.
-        duration_s: end of a recording when a request names none.
+        duration_s: end of a recording when neither offsets nor the prompt name it.
         clock: seconds, for quotas and expiry.
     """
 
@@ -122,6 +122,8 @@ class FakeGemini:
         """Keys whose daily quota is spent."""
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.before: dict[str, Callable[[], object]] = {}
+        """What happens once, just before the next request of a kind is looked at."""
         self._uploads: dict[str, _Upload] = {}
         self._faults: dict[str, deque[str]] = defaultdict(deque)
         self._spent: dict[tuple[str, str], deque[tuple[float, int]]] = defaultdict(deque)
@@ -148,8 +150,8 @@ class FakeGemini:
         """Let the next requests of kind `op` go wrong, one fault each; `ok` is none.
 
         Faults: names of `gemini_bodies.SHAPES`; quota_minute, quota_day, quota_tokens; slow:S,
-        cut, cut_answer, html, no_body, no_status; for generate also blocked, safety, recitation,
-        empty, fenced, malformed, relative, truncated:TOKENS.
+        cut, cut_after, cut_answer, html, bad_gateway, no_body, no_status; for generate also
+        blocked, safety, recitation, empty, fenced, malformed, relative, truncated:TOKENS.
         """
         with self.lock:
             self._faults[op].extend(faults)
@@ -179,6 +181,7 @@ class FakeGemini:
     def note(self, op: str, **more: Any) -> Request:
         """Add an entry to the log, with the fault that waits for this kind of request."""
         with self.lock:
+            self.before.pop(op, lambda: None)()
             waiting = self._faults[op]
             fault = waiting.popleft() if waiting else ""
             entry = Request(len(self.log), self.clock() - self.started, op, **more)
@@ -410,6 +413,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(200, None, {"X-Goog-Upload-Status": "active"})
             return
         file = self.fake.finish_upload(upload)
+        if self.entry.fault == "cut_after":
+            self.fake.done(self.entry, 200, False)
+            raise _Cut
         if self._faulted():
             return
         self._reply(200, {"file": file.to_json()}, {"X-Goog-Upload-Status": "final"})
@@ -510,14 +516,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _describe(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
         """Fill the log entry from the request; an error when the file cannot be used."""
         entry = self.entry
-        entry.end_s = self.fake.duration_s
+        length = _length_in_prompt(body, self.fake.duration_s)
+        entry.end_s = length
         for part in (p for c in body.get("contents") or [] for p in c.get("parts") or []):
             data = _get(part, "fileData")
             if data is None:
                 continue
             offsets = _get(part, "videoMetadata") or {}
             entry.start_s = _seconds(_get(offsets, "startOffset"), 0.0)
-            entry.end_s = _seconds(_get(offsets, "endOffset"), self.fake.duration_s)
+            entry.end_s = _seconds(_get(offsets, "endOffset"), length)
             uri = str(_get(data, "fileUri"))
             if "youtube.com" in uri or "youtu.be" in uri:
                 entry.voice = re.split(r"[=/]", uri)[-1]
@@ -743,6 +750,16 @@ def _get(value: dict[str, Any], name: str) -> Any:
     """A field in camelCase or snake_case: clients send both."""
     snake = re.sub(r"([A-Z])", lambda m: "_" + m.group(1).lower(), name)
     return value.get(name, value.get(snake))
+
+
+def _length_in_prompt(body: dict[str, Any], default: float) -> float:
+    """A real model hears how long a recording is; this one reads it in the prompt."""
+    texts = [p.get("text", "") for c in body.get("contents") or [] for p in c.get("parts") or []]
+    found = re.search(r"(?:Length|时长)[:：] *(\d+):(\d\d):(\d\d)", "\n".join(texts))
+    if found is None:
+        return default
+    hours, minutes, seconds = map(int, found.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
 
 
 def _seconds(text: Any, default: float) -> float:

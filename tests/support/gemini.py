@@ -78,6 +78,28 @@ class InlineCompute:
         raise AssertionError("not asked for")
 
 
+class VirtualTime:
+    """A clock that sleeping moves, for limiters: nobody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        """Seconds."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Pass the time at once."""
+        self.slept.append(seconds)
+        self.now += max(0.0, seconds)
+        await asyncio.sleep(0)
+
+    def limiter(self, **more: Any) -> ApiLimiter:
+        """A limiter on this clock."""
+        return ApiLimiter(clock=self.clock, sleep=self.sleep, **more)
+
+
 @dataclass
 class Bench:
     """One process's view: a database in `folder` and an engine against the service at `url`."""
@@ -138,7 +160,7 @@ class Bench:
 
 def recording(
     folder: Path, duration_s: float = 60.0, name: str = "talk.mp4", size: int = 3000
-) -> Recording:  # noqa: E501
+) -> Recording:
     """A file with content that depends on its name."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

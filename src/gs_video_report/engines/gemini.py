@@ -37,6 +37,7 @@ from gs_video_report.engines.gemini_options import (
     DEFAULT_ANSWER_TOKENS,
     PROMPT_TOKENS,
     GeminiOptions,
+    bucket_name,
     key_id,
     parse_options,
 )
@@ -143,6 +144,11 @@ class GeminiEngine:
     def key_ids(self) -> tuple[str, ...]:
         """Names of the keys for buckets and `gsvr quota`; they give nothing away."""
         return tuple(key.id for key in self._keys)
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """One per key."""
+        return tuple(bucket_name(self.options.model, key) for key in self.key_ids)
 
     async def prepare(self, compute: ComputeBackend) -> None:
         """Raise DependencyMissing or AuthenticationError before anything starts."""

@@ -88,7 +88,7 @@ def key_id(key: str) -> str:
 
 def bucket_name(model: str, key: str) -> str:
     """The limiter's bucket for a model and the id of a key."""
-    return f"gemini:{model}:{key}"
+    return f"gemini/{model}/{key}"
 
 
 def parse_options(given: Mapping[str, Any]) -> GeminiOptions:

@@ -10,8 +10,8 @@ Raises: ContentBlocked, AnswerUnusable, LimitReached, what the connection raises
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,10 +22,10 @@ from gs_video_report.engines.gemini_client import Connection, RemoteFile, Reply
 from gs_video_report.engines.gemini_errors import next_reset
 from gs_video_report.engines.gemini_options import GeminiOptions, bucket_name
 from gs_video_report.engines.gemini_request import Asker, Question
+from gs_video_report.engines.gemini_seams import join_answers
 from gs_video_report.engines.gemini_segments import Window
 from gs_video_report.engines.llm import prompts, selection
 from gs_video_report.engines.llm.answer import Answer
-from gs_video_report.engines.llm.merge import continue_answer, merge_answers
 from gs_video_report.engines.llm.prices import STANDARD, ModelPrice, TokenUse
 from gs_video_report.engines.llm.quota import MAX_REFUSALS, Need, Refused, granted
 from gs_video_report.errors import (
@@ -115,11 +115,11 @@ class Reading:
             return answer
 
         found = await stages.bounded((one(w) for w in windows), limit=PARTS_AT_ONCE)
-        answers = [a for a in found if a is not None]
-        if not answers:
+        merged = _joined(windows, found)
+        if merged is None:
             reasons = ", ".join(sorted({n.message for n in self.notices if n.code == "blocked"}))
             raise ContentBlocked(f"the Gemini service refuses this recording: {reasons}")
-        return await self._thinned(merge_answers(answers))
+        return await self._thinned(merged)
 
     # --- one stretch ----------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ class Reading:
             if verdict.kind == seg.BLOCKED:
                 return self._blocked(rest, verdict, collected)
             answer = verdict.answer
-            collected = answer if collected is None else continue_answer(collected, answer)
+            collected = _continued(collected, answer, rest)
             if verdict.kind == seg.DONE:
                 return collected
             at = seg.goes_on_at(answer, rest)
@@ -168,8 +168,7 @@ class Reading:
                 hint="raise max_tokens of the gemini engine, or lower its thinking level",
             )
         found = [await self._window(half) for half in halves]
-        answers = [a for a in found if a is not None]
-        return merge_answers([collected, *answers]) if answers else None
+        return _joined((window, *halves), [collected, *found])
 
     def _blocked(
         self, window: Window, verdict: seg.Verdict, collected: Answer | None
@@ -178,8 +177,8 @@ class Reading:
         message = f"The service refuses to answer about {start} to {end} ({verdict.reason})."
         notice = Notice("blocked", message, "warning", window.start_s, window.end_s)
         self.notices.append(notice)
-        parts = [a for a in (collected, verdict.answer) if a is not None and not a.is_empty]
-        return merge_answers(parts) if parts else None
+        told = _continued(collected, verdict.answer, window)
+        return None if told.is_empty else told
 
     def _cut_notice(self, window: Window) -> None:
         start, end = clock(window.start_s), clock(window.end_s)
@@ -283,6 +282,26 @@ class Reading:
         if self.price is None:
             return 0.0
         return self.price.cost(use, datetime.now(UTC).date(), tier=tier)
+
+
+def _joined(windows: Sequence[Window], found: Sequence[Answer | None]) -> Answer | None:
+    """One answer of those there are, in their order; None when there is none."""
+    whole: Answer | None = None
+    end_s = 0.0
+    for window, answer in zip(windows, found, strict=True):
+        if answer is None:
+            continue
+        whole = answer if whole is None else join_answers(whole, answer, window.start_s, end_s)
+        end_s = window.end_s
+    return whole
+
+
+def _continued(done: Answer | None, more: Answer, window: Window) -> Answer:
+    """A cut answer and its continuation about `window`, which begins with its last line."""
+    if done is None:
+        return more
+    end_s = max((s.end_s for s in done.segments), default=window.start_s)
+    return replace(join_answers(done, more, window.start_s, end_s), complete=more.complete)
 
 
 def _reply_of(value: dict[str, Any]) -> Reply:

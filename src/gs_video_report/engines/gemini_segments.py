@@ -76,9 +76,9 @@ class Window:
         return self.end_s - self.start_s
 
     def rest(self, start_s: float) -> Window:
-        """From `start_s` to the same end; at least a second is passed over."""
+        """From the second of `start_s` to the same end; at least a second is passed over."""
         start_s = min(max(start_s, self.start_s + 1.0), self.end_s - 1.0)
-        return replace(self, start_s=round(start_s, 3), whole=False)
+        return replace(self, start_s=max(0.0, float(math.floor(start_s))), whole=False)
 
     def halves(self) -> tuple[Window, Window] | None:
         """Two overlapping halves; None when it is too short for that."""
@@ -109,14 +109,19 @@ def segment_length_s(options: GeminiOptions, context_tokens: int | None = None) 
 
 
 def plan_windows(duration_s: float, longest_s: float) -> tuple[Window, ...]:
-    """Equal stretches of at most `longest_s` that overlap; one for a recording that is short."""
+    """Equal stretches of at most `longest_s` that overlap; one for a recording that is short.
+
+    They begin at whole seconds, as the times that a model writes.
+    """
     if duration_s <= longest_s:
         return (Window(0.0, duration_s, whole=True),)
-    count = math.ceil((duration_s - OVERLAP_S) / (longest_s - OVERLAP_S))
+    count = math.ceil((duration_s - OVERLAP_S) / (longest_s - OVERLAP_S - 1.0))
     step = (duration_s - OVERLAP_S) / count
-    edges = [round(n * step, 3) for n in range(count)] + [round(duration_s - OVERLAP_S, 3)]
+    starts = [float(math.floor(n * step)) for n in range(count)]
+    ends = [start + OVERLAP_S for start in starts[1:]] + [duration_s]
     return tuple(
-        Window(edges[n], round(edges[n + 1] + OVERLAP_S, 3), n + 1, count) for n in range(count)
+        Window(start, end, n, count)
+        for n, (start, end) in enumerate(zip(starts, ends, strict=True), 1)
     )
 
 

@@ -1,0 +1,613 @@
+"""The gemini engine with the real SDK against a server that speaks the documented protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.engines.base import MediaSource
+from gs_video_report.engines.gemini_errors import next_reset
+from gs_video_report.errors import (
+    AnswerUnusable,
+    AuthenticationError,
+    ConfigError,
+    ContentBlocked,
+    CorruptMediaError,
+    FatalError,
+    GsvrError,
+    LimitReached,
+    PermanentError,
+    RetryableError,
+    StepCancelled,
+)
+from gs_video_report.report.model import VideoReport
+from tests.fakes.gemini import KEY, FakeGemini
+from tests.fakes.gemini_bodies import line_text, lines_between
+from tests.support.gemini import Bench, Recording, VirtualTime, bench, recording
+
+pytest.importorskip("google.genai")
+SECOND_KEY = "another-fake-key-9876543210"
+LONG_S = 3000.0
+"""Three stretches of at most twenty minutes."""
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeGemini]:
+    with FakeGemini(keys=(KEY, SECOND_KEY)) as server:
+        yield server
+
+
+@pytest.fixture
+async def on(tmp_path: Path, fake: FakeGemini) -> AsyncIterator[Bench]:
+    async with bench(tmp_path / "db", fake.url) as made:
+        yield made
+
+
+def reopen(on: Bench, **more: Any) -> AbstractAsyncContextManager[Bench]:
+    """A later process on the same database."""
+    return bench(on.folder, on.url, **more)
+
+
+def spoken(talk: Recording) -> list[str]:
+    """Every line of the recording, as the fake service hears it."""
+    return [line_text(talk.voice, n) for n in lines_between(0, talk.duration_s)]
+
+
+def texts(report: VideoReport) -> list[str]:
+    return [s.text for s in report.segments]
+
+
+# --- the straight way --------------------------------------------------------------------------
+
+
+async def test_a_short_recording_takes_one_upload_and_one_answer(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path)
+    report = await on.analyze(talk)
+    assert texts(report) == spoken(talk)
+    assert [fake.count(op, ok=True) for op in ("start", "chunk", "generate", "delete")] == [1] * 4
+    assert fake.files == {}
+    assert report.language == "en"
+    assert report.provenance.llm_model == "gemini-3.8-flash"
+    assert [s.key for s in report.sections] == [s.key for s in on_template(on).sections]
+
+
+def on_template(on: Bench) -> Any:
+    from gs_video_report.templates.loader import load_template
+
+    return load_template("summary_report")
+
+
+async def test_every_statement_is_checked_against_what_was_said(on: Bench, tmp_path: Path) -> None:
+    report = await on.analyze(recording(tmp_path))
+    assert [p.proved for p in report.summary] == [True, False]
+    unproved = [n for n in report.notices if n.code == "unproved"]
+    assert unproved[0].message.startswith("1 of ")
+
+
+async def test_a_long_recording_is_asked_for_in_stretches_and_no_line_is_lost_or_doubled(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path, LONG_S)
+    report = await on.analyze(talk)
+    asked = sorted((r.start_s, r.end_s) for r in fake.requests("generate"))
+    assert len(asked) == 3
+    assert asked[0][1] > asked[1][0], "stretches overlap, so that no sentence is cut by both"
+    assert texts(report) == spoken(talk)
+    assert [c.start_s for c in report.chapters] == sorted(c.start_s for c in report.chapters)
+    assert fake.count("start") == 1
+
+
+async def test_the_report_says_what_the_service_charged(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    report = await on.analyze(recording(tmp_path, LONG_S))
+    usage = report.provenance.usage
+    asked = fake.requests("generate")
+    assert usage["usd"] == pytest.approx(fake.spent_usd)
+    assert usage["requests"] == len(asked)
+    assert usage["tokens_in"] == sum(r.tokens_in for r in asked)
+    assert usage["tokens_out"] == sum(r.tokens_out for r in asked)
+
+
+async def test_an_answered_task_asks_for_nothing_again_and_reports_the_same_totals(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path, LONG_S)
+    first = await on.analyze(talk)
+    before = len(fake.log)
+    async with reopen(on) as later:
+        assert await later.analyze(talk) == first
+    assert len(fake.log) == before
+
+
+async def test_translations_go_beside_the_spoken_words(on: Bench, tmp_path: Path) -> None:
+    talk = recording(tmp_path)
+    report = await on.analyze(talk, template="chinese_transcript")
+    assert [s.translation for s in report.segments] == [f"译：{t}" for t in spoken(talk)]
+
+
+async def test_names_outside_of_ascii_are_uploaded_as_they_are(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    report = await on.analyze(recording(tmp_path, name="講義/第一講 “入門”.mkv"))
+    sent = fake.requests("start")[0].body["file"]
+    assert sent["display_name"] == "第一講 “入門”.mkv"
+    assert sent["mime_type"] == "video/x-matroska"
+    assert report.segments
+
+
+async def test_options_reach_the_service(tmp_path: Path, fake: FakeGemini) -> None:
+    options = {"fps": 0.5, "media_resolution": "low", "temperature": 0.2, "thinking": "low",
+               "max_output_tokens": 9000, "model": "gemini-3.5-flash-lite"}  # fmt: skip
+    async with bench(tmp_path / "db", fake.url, **options) as on:
+        await on.analyze(recording(tmp_path))
+    sent = fake.requests("generate")[0]
+    config = sent.body["generationConfig"]
+    assert sent.model == "gemini-3.5-flash-lite"
+    assert config["temperature"] == 0.2
+    assert config["maxOutputTokens"] == 9000
+    assert config["mediaResolution"] == "MEDIA_RESOLUTION_LOW"
+    assert config["thinkingConfig"] == {"thinking_level": "LOW"}
+    assert sent.body["contents"][0]["parts"][0]["videoMetadata"] == {"fps": 0.5}
+    assert config["responseJsonSchema"]["properties"]["summary"]["type"] == "array"
+    assert sent.body["systemInstruction"]["parts"][0]["text"]
+
+
+async def test_a_public_youtube_video_is_handed_over_as_it_is(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    context = on.context(recording(tmp_path))
+    url = "https://www.youtube.com/watch?v=abc123"
+    context.media = MediaSource(url, "youtube", "a talk", {"duration_s": "60"})
+    report = await on.engine.analyze(context)
+    assert texts(report) == [line_text("abc123", n) for n in range(6)]
+    assert fake.count("start") == 0
+    part = fake.requests("generate")[0].body["contents"][0]["parts"][0]
+    assert part["fileData"] == {"file_uri": url}
+
+
+async def test_the_length_of_a_youtube_video_is_asked_of_the_service_when_nobody_knows_it(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.duration_s = LONG_S
+    context = on.context(recording(tmp_path))
+    context.media = MediaSource("https://youtu.be/abc123", "youtube", "a talk")
+    report = await on.engine.analyze(context)
+    assert fake.count("count") == 1
+    assert fake.count("generate") == 3
+    assert set(texts(report)) >= {line_text("abc123", n) for n in lines_between(0, LONG_S)}
+
+
+# --- uploads -----------------------------------------------------------------------------------
+
+BIG = 20 * 1024 * 1024
+"""Three chunks."""
+
+
+async def test_a_cut_upload_goes_on_from_the_last_byte_received(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("chunk", "ok", "cut")
+    talk = recording(tmp_path, size=BIG)
+    assert texts(await on.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 1
+    assert fake.count("query") == 1
+    resumed = fake.requests("chunk")[2]
+    assert resumed.size_bytes < BIG - 8 * 1024 * 1024
+
+
+async def test_a_part_that_was_not_confirmed_is_asked_about(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("chunk", "no_status", "no_status")
+    talk = recording(tmp_path, size=BIG)
+    assert texts(await on.analyze(talk)) == spoken(talk)
+    assert sum(r.size_bytes for r in fake.requests("chunk")) == BIG
+
+
+async def test_an_upload_that_failed_again_and_again_goes_on_in_the_next_attempt(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("chunk", "ok", "cut")
+    fake.fail("query", "cut")
+    talk = recording(tmp_path, size=BIG)
+    with pytest.raises(RetryableError, match="the connection was cut"):
+        await on.analyze(talk)
+    async with reopen(on) as later:
+        assert texts(await later.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 1
+
+
+async def test_an_upload_whose_last_answer_was_lost_is_found_and_not_repeated(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("chunk", "cut_after")
+    talk = recording(tmp_path)
+    assert texts(await on.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 1
+
+
+async def test_an_interrupted_task_finds_its_upload_again(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "overloaded")
+    talk = recording(tmp_path)
+    with pytest.raises(RetryableError):
+        await on.analyze(talk)
+    assert len(fake.files) == 1, "it is kept for the next attempt"
+    async with reopen(on) as later:
+        assert texts(await later.analyze(talk)) == spoken(talk)
+        assert later.engine.uploads.counts.reused == 1
+    assert fake.count("start") == 1
+    assert fake.files == {}
+
+
+async def test_an_expired_upload_is_made_again(on: Bench, fake: FakeGemini, tmp_path: Path) -> None:
+    fake.fail("generate", "overloaded")
+    talk = recording(tmp_path)
+    with pytest.raises(RetryableError):
+        await on.analyze(talk)
+    in_two_days = datetime.now(UTC) + timedelta(hours=48)
+    fake.files.clear()
+    async with reopen(on, now=lambda: in_two_days) as later:
+        assert texts(await later.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 2
+    assert fake.count("get") == 6, "an upload known to be expired is not even asked for"
+
+
+async def test_an_upload_that_vanished_at_the_service_is_made_again_at_once(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path)
+    fake.before["generate"] = fake.files.clear
+    assert texts(await on.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 2
+    assert fake.count("generate") == 2
+
+
+async def test_a_second_template_on_a_kept_upload_sends_nothing_twice(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    async with bench(tmp_path / "db", fake.url, keep_uploads=True) as on:
+        talk = recording(tmp_path)
+        await on.analyze(talk)
+        await on.analyze(talk, template="chinese_transcript")
+    assert fake.count("start") == 1
+    assert fake.count("generate") == 2
+    assert fake.count("delete") == 0
+
+
+async def test_two_tasks_of_one_recording_share_an_upload_until_the_last_is_done(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path)
+    await asyncio.gather(on.analyze(talk), on.analyze(talk, template="chinese_transcript"))
+    assert fake.count("start") == 1
+    assert fake.count("generate") == 2
+    assert fake.count("delete") == 1
+    assert on.engine.uploads.counts.deleted == 1
+
+
+async def test_a_recording_that_the_service_cannot_process_fails_and_is_taken_away(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.failed_files = True
+    with pytest.raises(CorruptMediaError, match="could not be processed"):
+        await on.analyze(recording(tmp_path))
+    assert fake.files == {}
+    assert fake.count("generate") == 0
+
+
+async def test_an_upload_that_cannot_be_deleted_does_not_fail_the_report(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("delete", "overloaded")
+    report = await on.analyze(recording(tmp_path))
+    assert report.segments
+    assert on.engine.uploads.counts.delete_failures == 1
+
+
+async def test_a_stop_while_uploading_keeps_what_was_sent(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path, size=BIG)
+    fake.fail("chunk", "ok", "slow:0.05")
+    running = asyncio.create_task(on.analyze(talk))
+    await asyncio.to_thread(fake.wait_for, lambda: fake.count("chunk", ok=True) >= 1)
+    on.stopping.set()
+    with pytest.raises(StepCancelled):
+        await running
+    async with reopen(on) as later:
+        assert texts(await later.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 1
+    assert sum(r.size_bytes for r in fake.requests("chunk")) == BIG
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+async def test_a_truncated_answer_is_continued_from_its_last_line(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "truncated:900", "truncated:900")
+    talk = recording(tmp_path, 600.0)
+    report = await on.analyze(talk)
+    assert texts(report) == spoken(talk)
+    starts = [r.start_s for r in fake.requests("generate")]
+    assert starts == sorted(starts)
+    assert len(starts) == 3
+    assert starts[0] == 0
+    assert starts[1] > 100
+
+
+async def test_an_answer_cut_before_its_first_line_is_asked_for_in_halves(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "truncated:5")
+    talk = recording(tmp_path, 600.0)
+    assert texts(await on.analyze(talk)) == spoken(talk)
+    assert [(r.start_s, r.end_s) for r in fake.requests("generate")] == [
+        (0, 600), (0, 300), (295, 600),
+    ]  # fmt: skip
+
+
+async def test_an_answer_that_never_gets_to_a_line_fails_the_task(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", *["truncated:5"] * 20)
+    with pytest.raises(AnswerUnusable, match="ends before its first line"):
+        await on.analyze(recording(tmp_path, 100.0))
+
+
+@pytest.mark.parametrize("fault", ["fenced", "relative", "ok"])
+async def test_answers_in_odd_forms_are_understood(
+    on: Bench, fake: FakeGemini, tmp_path: Path, fault: str
+) -> None:
+    fake.fail("generate", *[fault] * 3)
+    talk = recording(tmp_path, LONG_S)
+    report = await on.analyze(talk)
+    assert texts(report) == spoken(talk)
+    assert [s.start_s for s in report.segments] == [n * 10.0 for n in range(300)]
+    assert fake.count("generate") == 3
+
+
+@pytest.mark.parametrize("fault", ["empty", "malformed"])
+async def test_an_unreadable_answer_is_asked_for_again(
+    on: Bench, fake: FakeGemini, tmp_path: Path, fault: str
+) -> None:
+    fake.fail("generate", fault, fault)
+    talk = recording(tmp_path)
+    report = await on.analyze(talk)
+    assert texts(report) == spoken(talk)
+    assert report.provenance.usage["requests"] == 3, "unreadable answers cost money, too"
+    assert report.provenance.usage["usd"] == pytest.approx(fake.spent_usd)
+
+
+async def test_a_model_that_writes_poems_fails_the_task_once_and_for_all(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", *["malformed"] * 3)
+    talk = recording(tmp_path)
+    with pytest.raises(AnswerUnusable, match="3 times"):
+        await on.analyze(talk)
+    with pytest.raises(AnswerUnusable):
+        await on.analyze(talk)
+    assert fake.count("generate") == 3, "answers in the journal are not paid for again"
+    assert fake.files == {}
+
+
+@pytest.mark.parametrize("fault", ["blocked", "safety", "recitation"])
+async def test_a_recording_that_the_service_refuses_is_told_as_such(
+    on: Bench, fake: FakeGemini, tmp_path: Path, fault: str
+) -> None:
+    fake.fail("generate", fault)
+    with pytest.raises(ContentBlocked, match="refuses") as caught:
+        await on.analyze(recording(tmp_path))
+    assert caught.value.hint
+    assert fake.files == {}
+
+
+async def test_one_refused_stretch_leaves_the_rest_of_the_report(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.fail("generate", "safety")
+    async with bench(tmp_path / "db", fake.url) as on:
+        talk = recording(tmp_path, LONG_S)
+        report = await on.analyze(talk)
+    notice = next(n for n in report.notices if n.code == "blocked")
+    refused = fake.requests("generate")[0]
+    assert (notice.start_s, notice.end_s) == (refused.start_s, refused.end_s)
+    assert "SAFETY" in notice.message
+    assert 190 < len(report.segments) < 250
+
+
+async def test_a_file_without_speech_gives_an_empty_transcript(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    report = await on.analyze(recording(tmp_path, 0.5))
+    assert report.segments == ()
+    assert "no_speech" in [n.code for n in report.notices]
+
+
+# --- errors of the service ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "fault", "kind", "words"),
+    [
+        ("generate", "internal", RetryableError, "answered 500"),
+        ("generate", "overloaded", RetryableError, "answered 503"),
+        ("generate", "deadline", RetryableError, "answered 504"),
+        ("generate", "bad_gateway", RetryableError, "answered 502"),
+        ("generate", "html", RetryableError, "no proper answer"),
+        ("generate", "cut", RetryableError, "cut"),
+        ("generate", "cut_answer", RetryableError, "cut"),
+        ("generate", "bad_request", PermanentError, "invalid argument"),
+        ("generate", "too_long", PermanentError, "token count"),
+        ("generate", "no_model", ConfigError, "no model 'gemini-3.8-flash'"),
+        ("generate", "location", FatalError, "not available here"),
+        ("generate", "unauthenticated", AuthenticationError, "refuses the key"),
+        ("generate", "disabled", AuthenticationError, "does not allow"),
+        ("generate", "not_active", RetryableError, "not ready"),
+        ("start", "bad_key", AuthenticationError, "refuses the key"),
+        ("start", "overloaded", RetryableError, "answered 503"),
+        ("start", "cut", RetryableError, "cut"),
+        ("get", "internal", RetryableError, "answered 500"),
+    ],
+)
+async def test_errors_of_the_service_become_ours(
+    on: Bench, fake: FakeGemini, tmp_path: Path, op: str, fault: str, kind: type, words: str
+) -> None:
+    fake.fail(op, fault)
+    with pytest.raises(kind, match=words) as caught:
+        await on.analyze(recording(tmp_path))
+    assert type(caught.value) is kind
+    assert fake.count("generate") <= 1, "nothing is retried behind the batch's back"
+
+
+async def test_a_service_that_is_not_there_is_named_as_a_network_problem(tmp_path: Path) -> None:
+    with FakeGemini() as gone:
+        url = gone.url
+    async with bench(tmp_path / "db", url) as on:
+        with pytest.raises(RetryableError, match="cannot be reached"):
+            await on.analyze(recording(tmp_path))
+
+
+async def test_a_late_answer_is_given_up_and_counted_as_paid(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.fail("generate", "slow:30")
+    limiter = ApiLimiter()
+    async with bench(tmp_path / "db", fake.url, timeout_s=0.3, limiter=limiter) as on:
+        with pytest.raises(RetryableError, match="in time"):
+            await on.analyze(recording(tmp_path))
+    assert limiter.snapshot().spent_usd > 0
+
+
+# --- quotas and money --------------------------------------------------------------------------
+
+
+async def test_a_refusal_for_rate_is_waited_out_within_reason(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    time = VirtualTime()
+    fake.retry_delay = "9223372036854775807s"
+    fake.fail("generate", "quota_minute", "quota_tokens", "exhausted")
+    async with bench(tmp_path / "db", fake.url, limiter=time.limiter()) as on:
+        talk = recording(tmp_path)
+        report = await on.analyze(talk)
+    assert texts(report) == spoken(talk)
+    assert fake.count("generate") == 4
+    assert max(time.slept) <= 120
+    assert report.provenance.usage["requests"] == 1
+
+
+async def test_a_spent_day_pauses_until_midnight_in_california(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "quota_day")
+    with pytest.raises(LimitReached) as caught:
+        await on.analyze(recording(tmp_path))
+    assert datetime.fromisoformat(str(caught.value.resume_at)) == next_reset(datetime.now(UTC))
+    before = len(fake.log)
+    with pytest.raises(LimitReached):
+        await on.analyze(recording(tmp_path, name="other.mp4"))
+    assert len(fake.log) == before, "nothing more is sent with a key whose day is spent"
+
+
+async def test_another_key_goes_on_when_the_first_ones_day_is_spent(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    async with bench(tmp_path / "db", fake.url, keys=(KEY, SECOND_KEY), segment_s=100.0) as on:
+        fake.fail("generate", "ok", "ok", "quota_day")
+        talk = recording(tmp_path, 600.0)
+        report = await on.analyze(talk)
+        assert texts(report) == spoken(talk)
+        exhausted_at = next(r.n for r in fake.requests("generate") if r.status == 429)
+        await on.analyze(recording(tmp_path, name="other.mp4"))
+    answered = [r.start_s for r in fake.requests("generate", ok=True) if r.voice == talk.voice]
+    assert len(answered) == len(set(answered)), "what the first key paid for is used"
+    later = [r for r in fake.requests("generate") if r.n > exhausted_at + 3]
+    assert {r.key for r in later} == {SECOND_KEY}
+    assert report.provenance.usage["usd"] > 0
+
+
+async def test_a_refused_key_is_set_aside_for_the_next_one(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    async with bench(tmp_path / "db", fake.url, keys=("not-a-key-at-all-1", KEY)) as on:
+        assert (await on.analyze(recording(tmp_path))).segments
+
+
+async def test_the_cost_limit_is_never_passed_at_the_service(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    limit = 0.35
+    limiter = ApiLimiter(cost_limit_usd=limit)
+    stopped = 0
+    async with bench(tmp_path / "db", fake.url, limiter=limiter, segment_s=300.0) as on:
+        for number in range(8):
+            with suppress(LimitReached):
+                await on.analyze(recording(tmp_path, 900.0, f"{number}.mp4"))
+                continue
+            stopped += 1
+    assert stopped > 0
+    assert 0 < fake.spent_usd <= limit
+    assert limiter.snapshot().spent_usd == pytest.approx(fake.spent_usd)
+
+
+# --- keys --------------------------------------------------------------------------------------
+
+
+async def test_without_a_key_nothing_is_sent(tmp_path: Path, fake: FakeGemini) -> None:
+    async with bench(tmp_path / "db", fake.url, keys=()) as on:
+        with pytest.raises(AuthenticationError, match="needs a key"):
+            await on.engine.prepare(on.context(recording(tmp_path)).compute)
+        with pytest.raises(AuthenticationError):
+            await on.analyze(recording(tmp_path))
+    assert fake.log == []
+
+
+async def test_a_bad_key_stops_the_batch_and_is_shown_nowhere(
+    tmp_path: Path, fake: FakeGemini, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = "AIza-this-key-is-very-secret-42"
+    caplog.set_level(logging.DEBUG)
+    async with bench(tmp_path / "db", fake.url, keys=(bad,)) as on:
+        with pytest.raises(AuthenticationError, match="refuses the key") as caught:
+            await on.analyze(recording(tmp_path))
+    told = "".join(traceback.format_exception(caught.value)) + str(caught.value.to_dict())
+    assert_absent(bad, tmp_path, told + caplog.text)
+
+
+async def test_a_key_that_works_is_written_nowhere(
+    tmp_path: Path, fake: FakeGemini, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    fake.fail("generate", "bad_request")
+    async with bench(tmp_path / "db", fake.url) as on:
+        with pytest.raises(GsvrError) as caught:
+            await on.analyze(recording(tmp_path, 100.0, "first.mp4"))
+        report = await on.analyze(recording(tmp_path, 100.0))
+        told = "".join(traceback.format_exception(caught.value)) + str(report.to_dict())
+        assert_absent(KEY, tmp_path, told + caplog.text + repr(on.engine.__dict__))
+    assert_absent(KEY, tmp_path, "")
+
+
+def assert_absent(key: str, folder: Path, told: str) -> None:
+    assert key not in told
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert any(p.name == "gsvr.db" for p in files)
+    for path in files:
+        assert key.encode() not in path.read_bytes(), path
