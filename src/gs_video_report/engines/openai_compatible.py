@@ -99,6 +99,11 @@ class OpenAIEngine:
         return f"openai/{self._options.host}/{self._model.name}/{self._client.key_name}"
 
     @property
+    def buckets(self) -> tuple[str, ...]:
+        """One: the server's, for this model and key."""
+        return (self.bucket,)
+
+    @property
     def model(self) -> Model:
         """The model in use and its limits; complete after `prepare()`."""
         return self._model

@@ -8,22 +8,16 @@ from typing import Any
 from gs_video_report.engines.base import Engine
 from gs_video_report.errors import UsageError
 
-ENGINES: tuple[str, ...] = ("local", "gemini")
+ENGINES: tuple[str, ...] = ("local", "gemini", "openai")
 
 
-def choose(name: str) -> tuple[str, str]:
-    """Resolve `auto`: (engine name, why, in words for people).
-
-    Raises: UsageError for a name that is not an engine.
-    """
-    if name == "auto":
-        return "local", "no API key is needed, nothing leaves this machine"
+def check_name(name: str) -> None:
+    """Raise UsageError unless `name` is an engine (not `auto`)."""
     if name not in ENGINES:
         raise UsageError(
             f"unknown engine {name!r}",
             hint=f"engines of this version: {', '.join(('auto', *ENGINES))}",
         )
-    return name, "asked for"
 
 
 def make(name: str, options: Mapping[str, Any], key: Any = None) -> Engine:
@@ -32,12 +26,17 @@ def make(name: str, options: Mapping[str, Any], key: Any = None) -> Engine:
     Args:
         key: a `Secret`, or several of them to be used in this order; None = there is none.
     """
-    choose(name)
+    check_name(name)
     if name == "gemini":
         from gs_video_report.engines.gemini import GeminiEngine
 
         keys = () if key is None else tuple(key) if isinstance(key, (list, tuple)) else (key,)
         return GeminiEngine(options=options.get("engine_options"), keys=keys)
+    if name == "openai":
+        from gs_video_report.engines.openai_compatible import OpenAIEngine
+
+        first = next(iter(key), None) if isinstance(key, (list, tuple)) else key
+        return OpenAIEngine(options, first)
     from gs_video_report.engines.local import LocalEngine
 
     return LocalEngine(

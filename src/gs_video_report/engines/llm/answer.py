@@ -279,7 +279,7 @@ def chapters(marks: Sequence[ChapterMark], duration_s: float) -> tuple[Chapter, 
             continue
         if not kept or start < duration_s - MIN_CHAPTER_S:
             kept.append(replace(mark, start_s=start))
-    ends = [mark.start_s for mark in kept[1:]] + [duration_s]
+    ends = [*(mark.start_s for mark in kept[1:]), duration_s][: len(kept)]
     return tuple(
         Chapter(round(mark.start_s, 3), round(max(end, mark.start_s), 3), mark.title, mark.summary)
         for mark, end in zip(kept, ends, strict=True)
