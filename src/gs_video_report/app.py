@@ -48,6 +48,7 @@ class ProcessCommand:
     resume_from: str | None = None
     dry_run: bool = False
     show_all: bool = False
+    api_key_file: str | None = None
     progress_file: Path | None = None
 
 
@@ -127,8 +128,10 @@ def run_request(command: ProcessCommand, config: Config, spec: InputSpec | None)
     """Resolve options: absolute folders, the engine chosen."""
     from gs_video_report.batch.data_models import DEFAULT_PRIORITY
     from gs_video_report.batch.planner import RunRequest
+    from gs_video_report.engine_access import choose
 
-    options = resolved(config.batch_options())
+    engine, _ = choose(config, command.api_key_file)
+    options = resolved(config.batch_options(engine))
     if spec is not None:
         spec = replace(spec, skip_dirs=(options.output_dir, options.cache_dir)).absolute()
     priority = command.priority if command.priority is not None else DEFAULT_PRIORITY
@@ -138,17 +141,17 @@ def run_request(command: ProcessCommand, config: Config, spec: InputSpec | None)
 
 
 def resolved(options: BatchOptions) -> BatchOptions:
-    """Options with absolute folders, a real engine and known formats."""
+    """Options with absolute folders, known engines and formats."""
     from gs_video_report.cache import default_cache_dir
-    from gs_video_report.engines.registry import choose
+    from gs_video_report.engines.registry import check_name
     from gs_video_report.report.paths import check_pattern
     from gs_video_report.report.writer import check_formats
 
     check_pattern(options.output_pattern)
-    engine, _ = choose(options.engine)
+    for name in (options.engine, *options.fallback):
+        check_name(name)
     return replace(
         options,
-        engine=engine,
         output_dir=os.path.abspath(options.output_dir),
         cache_dir=os.path.abspath(options.cache_dir or default_cache_dir()),
         template_dir=os.path.abspath(options.template_dir) if options.template_dir else "",
@@ -209,14 +212,39 @@ async def drain(
 ) -> int:
     """Tell what was found, then run the batch to its end."""
     from gs_video_report.batch.processor import BatchProcessor, RunSettings
+    from gs_video_report.engine_access import keys_for
+    from gs_video_report.webhook import check_url
 
     tell_opened(opened, printer, command.faces)
+    tell_engine(config, opened, command, printer)
+    options = opened.row.options
+    names = (options.engine, *options.fallback)
+    files = {options.engine: command.api_key_file}
+    webhook = config.value("webhook")
     settings = RunSettings(
+        keys={name: keys_for(config, name, files.get(name)) for name in names},
+        engine_options={name: config.engine_options(name) for name in options.fallback},
+        webhook=check_url(str(webhook)) if webhook else None,
         progress_file=command.progress_file,
         cache_limit_bytes=int(config.value("cache_limit_bytes")),
     )
     result = await BatchProcessor(database, opened.row, printer, settings).run()
     return result.exit_code
+
+
+def tell_engine(
+    config: Config, opened: OpenedBatch, command: ProcessCommand, printer: Printer
+) -> None:
+    """With `auto`: which engine was taken, and why."""
+    from gs_video_report.engine_access import choose
+
+    if str(config.value("engine")) == "auto" and command.resume_from is None:
+        name, why = choose(config, command.api_key_file)
+        if name != "local" or command.faces.verbose:
+            printer.note(f"engine {name}: {why}")
+    if config.warnings and opened.how == "new":
+        for warning in config.warnings:
+            printer.note(warning)
 
 
 def tell_opened(opened: OpenedBatch, printer: Printer, faces: Faces) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +244,31 @@ def _tell_verify(report: commands.VerifyReport, json: bool) -> None:
             say(f"Next:  gsvr batch verify {report.batch_id} --repair")
     else:
         say(f"{plural(report.checked, 'report')} checked: all as written")
+
+
+# --- quota --------------------------------------------------------------------------------------
+
+
+async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
+    """`gsvr quota`: today's usage per model and key, against the configured limits."""
+    from gs_video_report.batch.limiter_models import PACIFIC, day_start, next_day_start
+    from gs_video_report.batch.limits import bucket_config, iso_ms
+    from gs_video_report.terminal.quota import quota_lines, quota_rows
+
+    command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)
+    config = app.load(command)
+    now = datetime.now(UTC)
+    since, reset = day_start(now, PACIFIC), next_day_start(now, PACIFIC)
+    try:
+        async with queue_of(config, read_only=True) as queue:
+            used = await queue.usage_by_key(iso_ms(since))
+    except NotFoundError:
+        used = []
+    limits = {name: bucket_config(config.engine_options(name)) for name in ("gemini", "openai")}
+    rows = quota_rows(used, limits, reset, now)
+    if json:
+        say_json({"v": 1, "type": "quota", "since": iso_ms(since), "keys": rows})
+        return OK
+    for line in quota_lines(rows, since, reset):
+        say(line)
+    return OK

@@ -114,6 +114,39 @@ def config_init(path: Path, force: bool) -> int:
     return OK
 
 
+def config_set_key(config_file: Path | None, engine: str, forget: bool) -> int:
+    """Store (or forget) the key of an engine; it is never shown."""
+    from gs_video_report.config import load_config
+    from gs_video_report.config_keys import save_key
+    from gs_video_report.config_values import Secret
+    from gs_video_report.engine_access import REMOTE
+
+    if engine not in REMOTE:
+        raise UsageError(f"{engine!r} needs no key", hint=f"engines with keys: {', '.join(REMOTE)}")
+    config = load_config({}, env=os.environ, cwd=Path.cwd(), config_file=config_file)
+    path = Path(config.value("keys_file"))
+    if forget:
+        save_key(path, engine, None)
+        say(f"the key of {engine} is forgotten")
+        return OK
+    save_key(path, engine, Secret(_typed_key(engine)))
+    say(f"the key of {engine} is stored in {path} (readable by you only)")
+    return OK
+
+
+def _typed_key(engine: str) -> str:
+    """From the terminal without an echo, else from standard input. Raises: UsageError."""
+    import getpass
+
+    if sys.stdin.isatty():
+        text = getpass.getpass(f"Key for {engine} (not shown): ")
+    else:
+        text = sys.stdin.readline()
+    if not text.strip():
+        raise UsageError("no key was given; nothing was stored")
+    return text.strip()
+
+
 # --- models ------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,19 @@ def config_init(
     run(Faces(False, verbose), lambda: app_setup.config_init(path, force))
 
 
+@config_app.command("set-key")
+def config_set_key(
+    engine: Annotated[str, typer.Argument(help="gemini or openai.")],
+    forget: Annotated[bool, typer.Option("--forget", help="Remove the stored key.")] = False,
+    config: o.ConfigFile = None,
+    verbose: o.Verbose = False,
+) -> None:
+    """Store a key, typed or from standard input, in a file that only you can read."""
+    from gs_video_report import app_setup
+
+    run(Faces(False, verbose), lambda: app_setup.config_set_key(config, engine, forget))
+
+
 @models_app.command("list")
 def models_list(
     cache_dir: o.CacheDir = None, json: o.Json = False, verbose: o.Verbose = False
@@ -165,6 +178,19 @@ def doctor(
     from gs_video_report import app_setup
 
     run(Faces(json, verbose), lambda: app_setup.doctor(config, db, json))
+
+
+@root_app.command("quota", rich_help_panel=RUN)
+def quota(
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """What was spent today per model and key, the limits, and when the next day begins."""
+    from gs_video_report import app_batches
+
+    run(Faces(json, verbose), lambda: app_batches.quota(config, db, json))
 
 
 def build(words: Sequence[str] | None = None) -> typer.Typer:

@@ -15,7 +15,11 @@ INPUT, OUTPUT, EXECUTION, LIMITS, DISPLAY = "Input", "Output", "Execution", "Lim
 
 def _opt(*names: str, help: str, panel: str, metavar: str | None = None) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
-        *names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False
+        *names,
+        help=help.replace("[", "\\["),
+        rich_help_panel=panel,
+        metavar=metavar,
+        show_default=False,
     )
     return option
 
@@ -104,7 +108,54 @@ TemplateDir = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    _opt("--engine", help="auto or local [default: auto].", panel=EXECUTION, metavar="NAME"),
+    _opt(
+        "--engine",
+        help="auto, local, gemini or openai [default: auto].",
+        panel=EXECUTION,
+        metavar="NAME",
+    ),
+]
+Model = Annotated[
+    str | None,
+    _opt(
+        "--model",
+        help="Model of the engine, such as gemini-flash-latest.",
+        panel=EXECUTION,
+        metavar="NAME",
+    ),
+]
+ApiKeyFile = Annotated[
+    str | None,
+    _opt(
+        "--api-key-file",
+        help="File with the key (one a line for several), or - for standard input.",
+        panel=EXECUTION,
+        metavar="FILE",
+    ),
+]
+Fallback = Annotated[
+    str | None,
+    _opt(
+        "--fallback",
+        help="Engines to go on with when a quota or budget is spent: openai,local.",
+        panel=EXECUTION,
+        metavar="LIST",
+    ),
+]
+CostLimit = Annotated[
+    float | None,
+    _opt(
+        "--cost-limit", help="Pause before more US dollars are spent.", panel=LIMITS, metavar="USD"
+    ),
+]
+Webhook = Annotated[
+    str | None,
+    _opt(
+        "--webhook",
+        help="Tell this address when the batch ends or pauses.",
+        panel=EXECUTION,
+        metavar="URL",
+    ),
 ]
 AsrModel = Annotated[
     str | None,

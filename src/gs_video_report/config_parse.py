@@ -109,6 +109,8 @@ def _choice(option: Option, text: str) -> str:
 def _parse_list(option: Option, raw: Any) -> tuple[str, ...]:
     parts = raw if isinstance(raw, list | tuple) else [raw]
     words = [w.strip().lower() for part in parts for w in str(part).split(",") if w.strip()]
+    if not words and not option.default:
+        return ()
     if not words:
         raise ValueError(f"needs at least one of {', '.join(option.choices) or 'your words'}")
     if option.name == "formats":

@@ -146,11 +146,10 @@ def _excel(_: Config) -> Iterator[Check]:
 
 
 def _engine(config: Config) -> Iterator[Check]:
-    from gs_video_report.engines.registry import choose
+    from gs_video_report.engine_access import choose
 
-    wanted = str(config.value("engine"))
     try:
-        engine, why = choose(wanted)
+        engine, why = choose(config, None)
     except GsvrError as error:
         yield Check("engine", Status.FAIL, error.message, error.hint or "--engine auto")
         return

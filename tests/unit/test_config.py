@@ -215,8 +215,8 @@ def test_durations_and_sizes_survive_their_text(number: int) -> None:
         ({"output_pattern": "{nope}"}, "--output-pattern: is not usable"),
         ({"template": " "}, "--template: must not be empty"),
         ({"output_dir": ""}, "--output: must be a path"),
-        ({"max_cost": "nan"}, "max_cost must be a finite number"),
-        ({"max_cost": "-1"}, "max_cost must be 0 to 1000000, not -1"),
+        ({"max_cost": "nan"}, "--cost-limit: must be a finite number"),
+        ({"max_cost": "-1"}, "--cost-limit: must be 0 to 1000000, not -1"),
         ({"parralel": 3}, "unknown option parralel"),
     ],
 )
@@ -249,7 +249,7 @@ def test_none_is_a_value_where_nothing_is_meant(home: Path) -> None:
     assert load(home, {"max_cost": "$4.50"}).value("cost_limit_usd") == 4.5
     assert load(home, {"max_cost": 0}).value("cost_limit_usd") == 0.0
     assert load(home, {"max_cost": "none"}).value("cost_limit_usd") is None
-    assert load(home, env={"GSVR_MAX_COST": "None"}).origin("max_cost").rank is Rank.ENVIRONMENT
+    assert load(home, env={"GSVR_COST_LIMIT": "None"}).origin("max_cost").rank is Rank.ENVIRONMENT
 
 
 def test_a_flag_may_be_a_python_value(home: Path) -> None:

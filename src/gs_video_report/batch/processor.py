@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import (
     BatchCounts,
@@ -31,6 +31,7 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
+from gs_video_report.batch.limits import make_limiter
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
@@ -43,7 +44,9 @@ from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPool
 from gs_video_report.cache import DEFAULT_LIMIT_BYTES, ArtifactStore
 from gs_video_report.compute.process_pool import ProcessBackend
+from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
+from gs_video_report.engines.base import Engine
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
 from gs_video_report.files import sweep_temps, write_atomic
@@ -68,12 +71,36 @@ CHECKPOINT_TASKS = 25
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How this run shows itself; nothing here changes results."""
+    """What a run needs besides the frozen options: keys, and how it shows itself."""
 
+    keys: Mapping[str, Sequence[Secret]] = field(default_factory=dict)
+    """Engine -> its keys, in the order of use. Never stored, never shown."""
+    engine_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Options of the fallback engines; those of the batch's own engine are frozen in its row."""
+    webhook: str | None = None
     progress_file: Path | None = None
     checkpoint_dir: Path | None = None
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     """Size to which the cache is trimmed at the end of a run."""
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What one run holds open."""
+
+    queue: TaskQueue
+    lock: ProcessLock
+    cache: ArtifactStore
+    compute: ProcessBackend
+    fetching: ProcessBackend
+    started: float
+    """Monotonic seconds."""
+    _journal: StepJournal | None = None
+
+    def journal(self, database: Database) -> StepJournal:
+        """One per process, or single flight would not hold."""
+        self._journal = self._journal or StepJournal(database)
+        return self._journal
 
 
 @dataclass(slots=True)
@@ -86,6 +113,8 @@ class BatchProcessor:
     settings: RunSettings = field(default_factory=RunSettings)
     _compute: ProcessBackend | None = None
     _fetching: ProcessBackend | None = None
+    _pool: WorkerPool | None = None
+    _tuning: _TuningLog | None = None
     _finished_since_checkpoint: int = 0
 
     async def run(self) -> BatchResult:
@@ -134,7 +163,7 @@ class BatchProcessor:
         self, queue: TaskQueue, lock: ProcessLock, started: float
     ) -> BatchResult:
         options = self.row.options
-        engine = registry.make(options.engine, asdict(options))
+        engine = self._engine(options.engine)
         cache = ArtifactStore(Path(options.cache_dir), self.settings.cache_limit_bytes)
         compute = self._compute = ProcessBackend(options.compute_processes or None)
         # Downloads mostly wait: they get processes of their own, which start when one is needed.
@@ -142,23 +171,22 @@ class BatchProcessor:
         try:
             await compute.start()
             await engine.prepare(compute)
-            return await self._drain(queue, cache, compute, engine, lock, started)
+            parts = _Parts(queue, lock, cache, compute, fetching, started)
+            return await self._drain(parts, engine)
         finally:
             await asyncio.shield(asyncio.gather(compute.close(0.5), fetching.close(0.5)))
             await asyncio.to_thread(_tidy, cache)
 
+    def _engine(self, name: str) -> Engine:
+        options = asdict(self.row.options)
+        if name != self.row.options.engine:
+            options["engine_options"] = self.settings.engine_options.get(name, {})
+        return registry.make(name, options, self.settings.keys.get(name, ()))
+
     # --- the run --------------------------------------------------------------------------------
 
-    async def _drain(
-        self,
-        queue: TaskQueue,
-        cache: ArtifactStore,
-        compute: ProcessBackend,
-        engine: Any,
-        lock: ProcessLock,
-        started: float,
-    ) -> BatchResult:
-        batch_id, options = self.row.batch_id, self.row.options
+    async def _drain(self, parts: _Parts, engine: Engine) -> BatchResult:
+        batch_id, options, queue = self.row.batch_id, self.row.options, parts.queue
         await asyncio.to_thread(sweep_temps, Path(options.output_dir))
         self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         counts = await queue.counts(batch_id)
@@ -167,73 +195,100 @@ class BatchProcessor:
         self.printer.started(monitor.snapshot())
         checkpoints = CheckpointManager(queue, self.settings.checkpoint_dir)
         await checkpoints.write(batch_id, "start")
-        listener = _Listener(self, monitor)
-        runner = BatchTaskRunner(
-            engine=engine,
-            options=options,
-            template_of=_template_loader(options.template_dir),
-            queue=queue,
-            journal=StepJournal(self.database),
-            compute=compute,
-            limiter=ApiLimiter(),
-            cache=cache,
-            on_stage=monitor.stage,
-            fetch_compute=self._fetching,
-        )
-        pool = WorkerPool(
-            queue=queue,
-            batch_id=batch_id,
-            runner=runner,
-            listener=listener,
-            process_id=lock.process_id,
-            parallel=options.parallel,
-            max_retries=options.max_retries,
-            timeout_s=options.timeout_s,
-        )
-        log = _TuningLog(queue, batch_id, pool, options.parallel, self.printer)
-        tuned = log.changed if options.engine == "local" else log.noted
         signals = StopSignals(
-            on_first=lambda number: self._first_signal(pool, monitor),
-            on_second=lambda: self._second_signal(pool),
+            on_first=lambda number: self._first_signal(monitor), on_second=self._second_signal
         )
         with signals.installed(on_usr1=lambda: self.printer.status(monitor.snapshot())):
             async with _beside(
                 self._tick(monitor, queue),
                 self._checkpoint_loop(checkpoints),
-                MemoryTuner(compute, on_change=tuned).run(),
+                MemoryTuner(parts.compute, on_change=self._tuned).run(),
             ):
-                outcome = await pool.run()
-            return await self._end(
-                queue, cache, compute, checkpoints, monitor, outcome, signals, started
-            )
+                outcome = await self._with_fallback(parts, engine, monitor)
+            return await self._end(parts, checkpoints, monitor, outcome, signals)
 
-    def _first_signal(self, pool: WorkerPool, monitor: ProgressMonitor) -> None:
+    async def _with_fallback(
+        self, parts: _Parts, engine: Engine, monitor: ProgressMonitor
+    ) -> PoolOutcome:
+        """Drain with the engine; when its quota or budget is spent, go on with the next one."""
+        outcome = await self._round(parts, engine, monitor)
+        for name in self.row.options.fallback:
+            if outcome.reason is not StopReason.LIMIT or name == engine.capabilities.name:
+                continue
+            reason = outcome.error.message if outcome.error else ""
+            self.printer.note(f"{reason}; the remaining videos go on with the engine {name}")
+            engine = self._engine(name)
+            await engine.prepare(parts.compute)
+            outcome = await self._round(parts, engine, monitor)
+        return outcome
+
+    async def _round(self, parts: _Parts, engine: Engine, monitor: ProgressMonitor) -> PoolOutcome:
+        """One pool on one engine."""
+        batch_id, options, queue = self.row.batch_id, self.row.options, parts.queue
+        # A free engine has no budget to watch; a paid one counts what the batch spent before.
+        paid = engine.capabilities.needs_network
+        counts = await queue.counts(batch_id)
+        limited = options if paid else replace(options, cost_limit_usd=None, engine_options={})
+        limiter = make_limiter(queue, batch_id, limited, counts, engine.buckets)
+        runner = BatchTaskRunner(
+            engine=engine,
+            options=options,
+            template_of=_template_loader(options.template_dir),
+            queue=queue,
+            journal=parts.journal(self.database),
+            compute=parts.compute,
+            limiter=limiter,
+            cache=parts.cache,
+            on_stage=monitor.stage,
+            fetch_compute=parts.fetching,
+        )
+        pool = self._pool = WorkerPool(
+            queue=queue,
+            batch_id=batch_id,
+            runner=runner,
+            listener=_Listener(self, monitor),
+            process_id=parts.lock.process_id,
+            parallel=options.parallel,
+            max_retries=options.max_retries,
+            timeout_s=options.timeout_s,
+        )
+        self._tuning = _TuningLog(queue, batch_id, pool, options.parallel, self.printer, not paid)
+        try:
+            return await pool.run()
+        finally:
+            await limiter.flush()
+
+    def _tuned(self, change: Change) -> None:
+        if self._tuning is not None:
+            self._tuning.changed(change)
+
+    def _first_signal(self, monitor: ProgressMonitor) -> None:
         monitor.stopping()
-        self.printer.interrupted(stopping_text(pool.statistics().busy, STOP_GRACE_S))
-        pool.stop(STOP_GRACE_S)
+        busy = self._pool.statistics().busy if self._pool else 0
+        self.printer.interrupted(stopping_text(busy, STOP_GRACE_S))
+        if self._pool is not None:
+            self._pool.stop(STOP_GRACE_S)
 
-    def _second_signal(self, pool: WorkerPool) -> None:
+    def _second_signal(self) -> None:
         self.printer.interrupted(stop_now_text())
-        pool.stop_now()
+        if self._pool is not None:
+            self._pool.stop_now()
 
     async def _end(
         self,
-        queue: TaskQueue,
-        cache: ArtifactStore,
-        compute: ProcessBackend,
+        parts: _Parts,
         checkpoints: CheckpointManager,
         monitor: ProgressMonitor,
         outcome: PoolOutcome,
         signals: StopSignals,
-        started: float,
     ) -> BatchResult:
-        batch_id = self.row.batch_id
+        batch_id, queue, started = self.row.batch_id, parts.queue, parts.started
         counts = await queue.counts(batch_id)
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
             elapsed_s = time.monotonic() - started
-            pages, failed = await self._pages(queue, cache, compute, elapsed_s)
+            pages, failed = await self._pages(queue, parts.cache, parts.compute, elapsed_s)
             exit_code = failed.exit_code if failed else exit_code
         self.row = await self._set_status(queue, status, outcome, counts)
         await checkpoints.write(batch_id, str(outcome.reason))
@@ -257,7 +312,29 @@ class BatchProcessor:
             kept=await _kept(queue, batch_id) if counts.open else None,
             message=failed.message if failed else "",
         )
+        self._call_webhook(result, failed)
         return result
+
+    def _call_webhook(self, result: BatchResult, error: GsvrError | None) -> None:
+        """Hand the news to a sender that outlives us; it cannot delay or fail the batch."""
+        url = self.settings.webhook
+        if url is None:
+            return
+        from gs_video_report.webhook import send_in_background
+
+        message = {
+            "v": 1,
+            "type": f"batch.{result.status}",
+            "batch": result.batch_id,
+            "name": self.row.name,
+            "exit_code": result.exit_code,
+            "counts": asdict(result.counts),
+            "elapsed_s": round(result.elapsed_s, 1),
+            "resume_at": result.resume_at,
+            "error": None if error is None else {"code": error.code, "message": error.message},
+        }
+        with contextlib.suppress(OSError):
+            send_in_background(url, message, os.environ.get("GSVR_WEBHOOK_SECRET", ""))
 
     async def _pages(
         self,
@@ -419,20 +496,19 @@ class _TuningLog:
     pool: WorkerPool
     parallel: int
     printer: Printer
+    follow: bool
+    """The pool follows: the work is local."""
     _writes: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def noted(self, change: Change) -> None:
-        """Tell and keep the change."""
+    def changed(self, change: Change) -> None:
+        """Tell and keep the change, and let the pool follow."""
         data = {"old": change.old, "new": change.new, "reason": change.reason}
         self.printer.note(f"compute processes {change.old} -> {change.new}: {change.reason}")
         write = asyncio.ensure_future(self.queue.add_event(self.batch_id, "tuning", data))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
-
-    def changed(self, change: Change) -> None:
-        """Tell and keep the change, and let the pool follow."""
-        self.noted(change)
-        self.pool.resize(min(self.parallel, 2 * change.new))
+        if self.follow:
+            self.pool.resize(min(self.parallel, 2 * change.new))
 
 
 # --- helpers -----------------------------------------------------------------------------------

@@ -174,6 +174,14 @@ class TaskReads(BatchStore):
         row = (await self.db.read(query("usage_since"), values))[0]
         return Usage(row["requests"], row["tokens_in"], row["tokens_out"], row["usd"])
 
+    async def usage_by_key(self, since: str) -> list[dict[str, Any]]:
+        """Sums of the ledger from `since` (ISO-8601 UTC) per provider, model and key.
+
+        Each row: provider, model, key_id, requests, tokens_in, tokens_out, usd, last_at.
+        """
+        rows = await self.db.read(query("usage_by_key"), {"since": since})
+        return [dict(row) for row in rows]
+
     async def usage_pages(
         self, batch_id: str, since: str, page: int = PAGE
     ) -> AsyncIterator[list[sqlite3.Row]]:

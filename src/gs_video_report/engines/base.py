@@ -135,6 +135,11 @@ class Engine(Protocol):
 
     capabilities: EngineCapabilities
 
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """Names of the limiter's buckets that the calls go through; empty without calls."""
+        ...
+
     async def prepare(self, compute: ComputeBackend) -> None:
         """Make ready what takes time (such as joining a model), once, before the first task.
 

@@ -59,6 +59,11 @@ class LocalEngine:
         self._cache_root = cache_root
         self._model: dict[str, Any] = {}
 
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """No remote calls, no buckets."""
+        return ()
+
     async def prepare(self, compute: ComputeBackend) -> None:
         """Raise DependencyMissing or ModelMissing, with the way out, before anything starts."""
         missing = [pip for name, pip in _PACKAGES.items() if importlib.util.find_spec(name) is None]

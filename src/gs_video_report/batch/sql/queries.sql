@@ -42,6 +42,16 @@ INSERT INTO tasks(batch_id, seq, priority, source, template, task_key, video, cr
 VALUES(?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT(batch_id, task_key) DO NOTHING;
 
+-- name: changed_source
+SELECT task_id, status FROM tasks
+WHERE batch_id = :batch_id AND task_key = :task_key
+  AND status IN ('completed', 'failed', 'skipped')
+  AND (json_extract(video, '$.size_bytes') IS NOT :size_bytes
+    OR json_extract(video, '$.mtime_ns') IS NOT :mtime_ns);
+
+-- name: set_video
+UPDATE tasks SET video = ? WHERE task_id = ?;
+
 -- name: claim
 UPDATE tasks SET status = 'running', attempt = attempt + 1, worker_id = :worker_id,
   lease_until_ms = :lease_until_ms, lease_expires_at = :lease_expires_at, boot_id = :boot_id,
@@ -230,6 +240,12 @@ FROM usage
 WHERE at >= :since AND (:provider IS NULL OR provider = :provider)
   AND (:model IS NULL OR model = :model) AND (:key_id IS NULL OR key_id = :key_id)
   AND (:batch_id IS NULL OR batch_id = :batch_id);
+
+-- name: usage_by_key
+SELECT provider, model, key_id, coalesce(sum(requests), 0) AS requests,
+  coalesce(sum(tokens_in), 0) AS tokens_in, coalesce(sum(tokens_out), 0) AS tokens_out,
+  coalesce(sum(usd), 0.0) AS usd, max(at) AS last_at
+FROM usage WHERE at >= :since GROUP BY provider, model, key_id ORDER BY provider, model, key_id;
 
 -- name: usage_page
 SELECT * FROM usage WHERE id > :after AND (batch_id = :batch_id OR at >= :since)

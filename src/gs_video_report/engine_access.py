@@ -1,0 +1,73 @@
+"""Which engine a command uses and with which keys: choosing `auto`, reading keys.
+
+Keys come from `--api-key-file` (or `-`, standard input), then the environment, the configuration
+and the key file of `gsvr config set-key`, in this order. Several keys: one a line, or separated
+by commas in a variable.
+Never: writes a key anywhere, puts one into an error.
+Raises: ConfigError (damaged key file), FileUnreadableError, UsageError.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gs_video_report.config_values import Secret
+from gs_video_report.errors import UsageError, from_os_error
+
+if TYPE_CHECKING:
+    from gs_video_report.config import Config
+
+REMOTE: tuple[str, ...] = ("gemini", "openai")
+MAX_KEY_FILE_BYTES = 64 * 1024
+
+
+def choose(config: Config, key_file: str | None) -> tuple[str, str]:
+    """The engine for the configured word, and why, in words for people.
+
+    `auto`: an engine with a key (or an own server), else the local one.
+    """
+    wanted = str(config.value("engine"))
+    if wanted != "auto":
+        return wanted, "asked for"
+    for name in REMOTE:
+        if name == "openai" and config.engine_options(name).get("base_url"):
+            return name, "a server of its kind is configured"
+        if config.api_key(name) is not None:
+            return name, f"there is a key for it ({config.origin(f'{name}.api_key')})"
+    if key_file is not None:
+        raise UsageError(
+            "--api-key-file needs to know whose key it is", hint="add --engine gemini or openai"
+        )
+    return "local", "no key is configured; nothing leaves this machine"
+
+
+def keys_for(config: Config, engine: str, key_file: str | None) -> tuple[Secret, ...]:
+    """All keys for `engine`, in the order in which they are used; empty for local ones."""
+    if engine not in REMOTE:
+        return ()
+    if key_file is not None:
+        return _split(read_key_file(key_file))
+    found = config.api_key(engine)
+    return _split(found.reveal()) if found is not None else ()
+
+
+def read_key_file(path: str) -> str:
+    """The text of a key file, or of standard input for `-`. Raises: UsageError when empty."""
+    if path == "-":
+        text = sys.stdin.read(MAX_KEY_FILE_BYTES)
+    else:
+        try:
+            with Path(path).open("rb") as file:
+                text = file.read(MAX_KEY_FILE_BYTES).decode("utf-8-sig", "replace")
+        except OSError as error:
+            raise from_os_error(error, path) from error
+    if not text.strip():
+        raise UsageError(f"{'standard input' if path == '-' else path}: there is no key in it")
+    return text
+
+
+def _split(text: str) -> tuple[Secret, ...]:
+    words = [w.strip() for w in text.replace(",", "\n").splitlines()]
+    return tuple(Secret(w) for w in words if w and not w.startswith("#"))
