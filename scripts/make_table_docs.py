@@ -12,7 +12,14 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from gs_video_report.config_options import ENGINE_SECTIONS, OPTIONS, Affects, Kind, Option
+from gs_video_report.config_options import (
+    ENGINE_SECTIONS,
+    OPTIONS,
+    SECTIONS,
+    Affects,
+    Kind,
+    Option,
+)
 from gs_video_report.config_parse import format_bound, format_value
 from gs_video_report.config_text import _HEADINGS
 from gs_video_report.engines.registry import ENGINES
@@ -35,18 +42,25 @@ def options() -> str:
     for affects in Affects:
         chosen = [o for o in OPTIONS if o.affects is affects and not o.section and _used(o)]
         parts.append(f"### {_HEADINGS[affects]}\n\n{_options_table(chosen)}")
-    for section in ENGINE_SECTIONS:
-        if section in ENGINES:
-            chosen = [o for o in OPTIONS if o.section == section]
-            parts.append(f"### Engine {section}\n\n{_options_table(chosen)}")
+    for section in SECTIONS:
+        if section in ENGINE_SECTIONS and section not in ENGINES:
+            continue
+        heading = f"Engine {section}" if section in ENGINE_SECTIONS else section.capitalize()
+        chosen = [o for o in OPTIONS if o.section == section]
+        parts.append(f"### {heading}\n\nBelow `{section}:` in a file.\n\n{_options_table(chosen)}")
     return "\n\n".join(parts)
 
 
 def _options_table(chosen: Iterable[Option]) -> str:
     rows = ["| option | default | value | flag, variable |", "|---|---|---|---|"]
-    rows += [
-        f"| `{o.word}` | {_default(o)} | {_cell(o.help)}{_value(o)} | {_ways(o)} |" for o in chosen
-    ]
+    for option in chosen:
+        cells = (
+            f"`{option.word.rpartition('.')[2]}`",
+            _default(option),
+            _cell(option.help) + _value(option),
+            _ways(option),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

@@ -34,6 +34,8 @@ TARGET = ROOT / "docs" / "images" / "terminal.svg"
 COLUMNS, ROWS = 100, 24
 PARALLEL = 4
 TICK_S = 0.25
+"""Step of the virtual time; the screen is drawn every `DRAW_S`."""
+DRAW_S = 5.0
 STOP_AFTER = 10
 """The picture is taken some seconds after so many videos have ended."""
 LATER_S = 47.0
@@ -113,7 +115,8 @@ class Film:
             self._advance()
             if self.ended >= STOP_AFTER:
                 until = min(until, self.clock() + LATER_S)
-            self.printer.tick(self.monitor.snapshot())
+            if self.clock() % DRAW_S == 0 or self.clock() >= until:
+                self.printer.tick(self.monitor.snapshot())
         return self.stream.getvalue()
 
     def _start(self, task: VideoTask) -> None:
