@@ -113,10 +113,25 @@ def _halving(draw: ImageDraw.ImageDraw, theme: Theme) -> None:
 
 
 def _leaf(draw: ImageDraw.ImageDraw, theme: Theme) -> None:
-    draw.ellipse((1080, 190, 1170, 280), "#f2b632")
-    draw.chord((790, 250, 1130, 590), 200, 20, "#4d9a57")
-    draw.chord((790, 130, 1130, 470), 20, 160, "#5fb06a")
-    draw.line((800, 560, 960, 360), theme.text, 6)
+    draw.ellipse((1090, 180, 1180, 270), "#f2b632")
+    tip, base = (1090, 330), (800, 590)
+    upper = _arc(base, tip, bulge=0.34)
+    lower = _arc(tip, base, bulge=0.34)
+    draw.polygon([*upper, *lower], "#5fb06a")
+    draw.line((760, 626, *base, 1060, 357), "#2f6d3b", 7)
+
+
+def _arc(start: tuple[int, int], end: tuple[int, int], bulge: float) -> list[tuple[float, float]]:
+    """Points of a bow from `start` to `end` that leaves the chord by `bulge` of its length."""
+    (x0, y0), (x1, y1) = start, end
+    points = []
+    for step in range(41):
+        part = step / 40
+        lift = bulge * 4 * part * (1 - part)
+        x = x0 + (x1 - x0) * part + (y1 - y0) * lift
+        y = y0 + (y1 - y0) * part - (x1 - x0) * lift
+        points.append((x, y))
+    return points
 
 
 def draw_speaker(image: Image.Image, loudness: float, t_s: float) -> Image.Image:

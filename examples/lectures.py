@@ -37,7 +37,7 @@ class Lecture:
     title: str
     language: str
     voice: str
-    """`heart`, `joe` or `zh`."""
+    """`heart`, `kumo` or `mandarin`; see voices.py."""
     theme: str
     """`paper`, `ink` or `night`."""
     fade_s: float
@@ -61,17 +61,23 @@ SPACED_REPETITION = Lecture(
             "Spaced Repetition",
             (
                 Step("Welcome to the first week."),
-                Step("Today we look at spaced repetition, a simple way to remember what you learn."),
+                Step(
+                    "Today we look at spaced repetition, a simple way to remember what you learn."
+                ),
             ),
             subtitle="Week 1: learning how to learn",
         ),
         Slide(
             "Why we forget",
             (
-                Step("After one day, most people have lost more than half of what they read.",
-                     "Memory fades fast at first"),
-                Step("The loss is steep at first, and then the curve becomes flat.",
-                     "Then the curve becomes flat"),
+                Step(
+                    "After one day, most people have lost more than half of what they read.",
+                    "Memory fades fast at first",
+                ),
+                Step(
+                    "The loss is steep at first, and then the curve becomes flat.",
+                    "Then the curve becomes flat",
+                ),
                 Step("This picture is called the forgetting curve.", "The forgetting curve"),
             ),
             drawing="curve",
@@ -79,31 +85,46 @@ SPACED_REPETITION = Lecture(
         Slide(
             "The idea",
             (
-                Step("The idea is to review a fact just before you would forget it.",
-                     "Review just before you forget"),
-                Step("Every successful review makes the memory stronger.",
-                     "Each review makes memory stronger"),
-                Step("So the pause before the next review can be longer.",
-                     "So the next pause can be longer"),
+                Step(
+                    "The idea is to review a fact just before you would forget it.",
+                    "Review just before you forget",
+                ),
+                Step(
+                    "Every successful review makes the memory stronger.",
+                    "Each review makes memory stronger",
+                ),
+                Step(
+                    "So the pause before the next review can be longer.",
+                    "So the next pause can be longer",
+                ),
+                Step("In this way, a few minutes every day are enough."),
             ),
         ),
         Slide(
             "A simple schedule",
             (
-                Step("A good schedule starts with one day, then three days, then one week.",
-                     "1 day, 3 days, 1 week"),
-                Step("After that you wait two weeks, and finally a month.",
-                     "2 weeks, then 1 month"),
+                Step(
+                    "A good schedule starts with one day, then three days, then one week.",
+                    "1 day, 3 days, 1 week",
+                ),
+                Step(
+                    "After that you wait two weeks, and finally a month.", "2 weeks, then 1 month"
+                ),
                 Step("If you fail, go back to the first step.", "Failed? Back to the first step"),
             ),
         ),
         Slide(
             "What to do today",
             (
-                Step("Write ten small questions about this lesson, with one answer each.",
-                     "Write ten small questions"),
-                Step("Answer them tomorrow without looking at your notes.",
-                     "Answer them tomorrow, notes closed"),
+                Step(
+                    "Write ten small questions about this lesson, with one answer each.",
+                    "Write ten small questions",
+                ),
+                Step(
+                    "Answer them tomorrow without looking at your notes.",
+                    "Answer them tomorrow, notes closed",
+                ),
+                Step("A stack of paper cards is enough, and many free programs can help."),
                 Step("Thank you for watching, and see you next week."),
             ),
         ),
@@ -114,7 +135,7 @@ HASH_TABLES = Lecture(
     path="week02/intro.mp4",
     title="How a Hash Table Works",
     language="en",
-    voice="joe",
+    voice="kumo",
     theme="ink",
     fade_s=0.0,
     speaker=True,
@@ -123,16 +144,22 @@ HASH_TABLES = Lecture(
             "How a Hash Table Works",
             (
                 Step("Hello and welcome back."),
-                Step("This week we open one of the most useful tools in programming: the hash table."),
+                Step(
+                    "This week we open one of the most useful tools of programming, the hash table."
+                ),
             ),
             subtitle="Week 2: data structures",
         ),
         Slide(
             "The problem",
             (
-                Step("Imagine a phone book with one million names in no order.",
-                     "One million names, no order"),
-                Step("Looking through all of them takes far too long.", "Looking at each one is slow"),
+                Step(
+                    "Imagine a phone book with a million names in no order.",
+                    "One million names, no order",
+                ),
+                Step(
+                    "Looking through all of them takes far too long.", "Looking at each one is slow"
+                ),
                 Step("We want to find a name in one single step.", "We want a single step"),
             ),
         ),
@@ -142,6 +169,7 @@ HASH_TABLES = Lecture(
                 Step("A hash function turns a name into a number.", "A name becomes a number"),
                 Step("The same name always gives the same number.", "Same name, same number"),
                 Step("The number tells us in which bucket to look.", "The number picks a bucket"),
+                Step("We open only this bucket, and all the others stay closed."),
             ),
             drawing="buckets",
         ),
@@ -150,18 +178,25 @@ HASH_TABLES = Lecture(
             (
                 Step("Sometimes two names land in the same bucket.", "Two names, one bucket"),
                 Step("This is called a collision, and it is normal.", "Collisions are normal"),
-                Step("We keep a short list in each bucket and compare the names.",
-                     "Keep a short list and compare"),
+                Step(
+                    "We keep a short list in each bucket and compare the names.",
+                    "Keep a short list and compare",
+                ),
             ),
         ),
         Slide(
             "When the table is full",
             (
-                Step("When the table becomes crowded, we make it twice as large.",
-                     "Crowded? Make it twice as large"),
+                Step(
+                    "When the table becomes crowded, we make it twice as large.",
+                    "Crowded? Make it twice as large",
+                ),
                 Step("Every name is then placed again.", "Every name is placed again"),
-                Step("Finding a name stays fast, even with millions of entries.",
-                     "Finding a name stays fast"),
+                Step(
+                    "Finding a name stays fast, even with millions of entries.",
+                    "Finding a name stays fast",
+                ),
+                Step("Next week we will write our own hash table together."),
             ),
         ),
     ),
@@ -204,7 +239,7 @@ BINARY_SEARCH = Lecture(
     path="week02/二分查找.mp4",
     title="二分查找",
     language="zh",
-    voice="zh",
+    voice="mandarin",
     theme="night",
     fade_s=0.0,
     slides=(
@@ -219,25 +254,25 @@ BINARY_SEARCH = Lecture(
         Slide(
             "问题是什么",
             (
-                Step("我们有一本很厚的字典，想要找到一个字。", "一本很厚的字典"),
-                Step("如果一页一页地翻，需要很长时间。", "一页一页翻太慢"),
+                Step("假如桌子上有一百张卡片，你想找到其中的一张。", "一百张卡片，找其中一张"),
+                Step("如果从第一张开始慢慢看，需要很长的时间。", "从头开始看，时间很长"),
             ),
         ),
         Slide(
             "基本思想",
             (
-                Step("首先打开字典的中间一页。", "打开中间一页"),
-                Step("如果要找的字在前面，就只看前一半。", "在前面就看前一半"),
-                Step("如果在后面，就只看后一半。", "在后面就看后一半"),
+                Step("我们先看中间的那张卡片。", "先看中间的卡片"),
+                Step("如果它太大，我们就到左边去找。", "太大就到左边找"),
+                Step("如果它太小，我们就到右边去找。", "太小就到右边找"),
             ),
             drawing="halving",
         ),
         Slide(
             "为什么这么快",
             (
-                Step("每一次比较，都可以去掉一半的内容。", "每次去掉一半"),
-                Step("一千页的字典，最多只要比较十次。", "一千页最多比较十次"),
-                Step("记住，使用这个方法以前，数据必须先排好顺序。", "数据必须先排好顺序"),
+                Step("每一次，我们都可以少看很多卡片。", "每次少看一半"),
+                Step("所以，一百张卡片，最多只需要看七次。", "一百张卡片最多看七次"),
+                Step("请记住，这些卡片必须从小到大放好。", "卡片必须从小到大放好"),
             ),
         ),
         Slide(
@@ -258,7 +293,9 @@ CLIP_EN = Lecture(
     theme="paper",
     fade_s=0.0,
     slides=(
-        Slide("Two Short Slides", (Step("The first slide is about the moon."),), subtitle="The moon"),
+        Slide(
+            "Two Short Slides", (Step("The first slide is about the moon."),), subtitle="The moon"
+        ),
         Slide("The Sea", (Step("The second slide is about the sea.", "Salt water and waves"),)),
     ),
 )
@@ -267,7 +304,7 @@ CLIP_ZH = Lecture(
     path="spoken_zh_5s.mp4",
     title="两张幻灯片",
     language="zh",
-    voice="zh",
+    voice="mandarin",
     theme="paper",
     fade_s=0.0,
     slides=(

