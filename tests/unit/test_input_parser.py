@@ -246,6 +246,19 @@ def test_an_output_name_serves_one_file_only(tmp_path: Path) -> None:
     ]
 
 
+def test_an_output_name_that_another_file_has_by_itself_is_refused(tmp_path: Path) -> None:
+    """Pins: `b.mp4` called `a` and `a.mp4` wrote one report over the other."""
+    touch(tmp_path, "a.mp4", "b.mp4")
+    spec = a_list(tmp_path, "path,output_name\na.mp4,\nb.mp4,a\n", "list.csv")
+    assert [f.reason for f in scan(spec) if isinstance(f, InputProblem)] == [
+        "the output name a is used by list.csv:2 already"
+    ]
+    spec = a_list(tmp_path, "path,output_name\nb.mp4,a\na.mp4,\n", "list.csv")
+    assert [f.reason for f in scan(spec) if isinstance(f, InputProblem)] == [
+        "its report would be called a, the output name of list.csv:2"
+    ]
+
+
 def test_include_and_exclude_hold_for_lists(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4", "b.mkv", "w/c.mp4", "w/d.mkv")
     spec = a_list(tmp_path, "a.mp4\nb.mkv\nw\n", exclude=("*.mkv",))

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from gs_video_report.errors import ConfigError
 from gs_video_report.report.paths import (
+    DEFAULT_PATTERN,
     MAX_COMPONENT_BYTES,
     href,
     link_at,
     output_paths,
+    pattern_of,
     relative_source,
     stem_of,
 )
@@ -141,3 +143,12 @@ def test_links_are_encoded_and_carry_the_moment() -> None:
 def test_the_source_is_named_relative_to_the_report(tmp_path: Path) -> None:
     assert relative_source(str(tmp_path / "in/a.mp4"), tmp_path / "out/t") == "../../in/a.mp4"
     assert relative_source("https://x.example/a.mp4", tmp_path) == "https://x.example/a.mp4"
+
+
+def test_a_recording_under_two_templates_gets_two_names() -> None:
+    """Pins: with the pattern `{name}` the second report was written over the first."""
+    assert pattern_of("{name}", "plain", "plain") == "{name}"
+    own = pattern_of("{name}", "brief", "plain")
+    assert output_paths("a.mp4", "brief", own) == ("", "a-brief")
+    assert pattern_of(DEFAULT_PATTERN, "brief", "plain") == DEFAULT_PATTERN
+    assert pattern_of("{seq}", "brief", "plain") == "{seq}"

@@ -698,3 +698,29 @@ async def test_rows_are_guarded_against_states_that_must_not_be(queue: TaskQueue
     ):
         with pytest.raises(sqlite3.IntegrityError):
             await queue.db.write(lambda c, text=nonsense: c.execute(text).rowcount)
+
+
+# --- files that change ----------------------------------------------------------------------------
+
+
+async def test_a_file_replaced_after_its_report_waits_again(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    """Pins: the same command called a batch done although a recording had been replaced."""
+    done, failed = await claim(queue, lock, 2)
+    await queue.complete(done, result())
+    await queue.fail(failed, BROKEN)
+    again = [NewTask(t.video, t.template) for t in (done, failed)]
+    counted: list[int] = []
+    assert await queue.add_tasks(BATCH, again, on_changed=counted.append) == 0
+    replaced = [
+        replace(task, video=replace(task.video, size_bytes=77, mtime_ns=5)) for task in again
+    ]
+    assert await queue.add_tasks(BATCH, replaced) == 0
+    assert (await queue.counts(BATCH)).completed == 1
+    assert await queue.add_tasks(BATCH, replaced, on_changed=counted.append) == 0
+    assert await queue.add_tasks(BATCH, replaced, on_changed=counted.append) == 0
+    assert counted == [0, 2, 0]
+    counts = await queue.counts(BATCH)
+    assert (counts.completed, counts.failed, counts.pending) == (0, 0, 5)
+    assert (await queue.get_task(done.ref)).video == replaced[0].video

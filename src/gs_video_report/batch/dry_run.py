@@ -51,6 +51,8 @@ FALLBACK_BYTES_PER_S = 60_000.0
 MIN_SAMPLES = 3
 
 Found = VideoInput | InputProblem
+Version = tuple[int | None, int | None]
+"""Size and modification time: what tells that a file has changed."""
 
 
 @dataclass(slots=True)
@@ -94,9 +96,10 @@ def _extension(video: VideoInput) -> str:
 
 @dataclass(slots=True)
 class Known:
-    """What an earlier run of the same batch left in the database: task key -> (status, seconds)."""
+    """What an earlier run of the same batch left in the database."""
 
-    tasks: dict[str, tuple[TaskStatus, float | None]] = field(default_factory=dict)
+    tasks: dict[str, tuple[TaskStatus, float | None, Version]] = field(default_factory=dict)
+    """Task key -> (status, seconds, size and modification time then)."""
     speed: float | None = None
     """Work seconds per recording second, measured on earlier videos."""
     videos: int = 0
@@ -132,8 +135,12 @@ def _row(
         return PlanRow(name, REJECT, "the file is empty", None, size)
     if video.source in lengths.refused:
         return PlanRow(name, REJECT, lengths.refused[video.source], None, size)
-    status, before = known.tasks.get(task_key(video, video.template or template), (None, None))
-    if status in (TaskStatus.COMPLETED, TaskStatus.SKIPPED):
+    status, before, version = known.tasks.get(
+        task_key(video, video.template or template), (None, None, (None, None))
+    )
+    if version != (video.size_bytes, video.mtime_ns):
+        before = None
+    elif status in (TaskStatus.COMPLETED, TaskStatus.SKIPPED):
         return PlanRow(name, SKIP, "done", before, size)
     media_s, _ = lengths.of(video)
     seconds = estimate(before if before is not None else media_s or 0.0)
@@ -232,7 +239,9 @@ async def _known(db_path: Path, spec: InputSpec, options: BatchOptions) -> Known
         row = await queue.find_batch(batch_key(spec, options))
         if row is not None:
             async for task in queue.iter_tasks(row.batch_id):
-                known.tasks[task_key(task.video, task.template)] = (task.status, task.media_s)
+                version = (task.video.size_bytes, task.video.mtime_ns)
+                key = task_key(task.video, task.template)
+                known.tasks[key] = (task.status, task.media_s, version)
     finally:
         await database.close()
     return known

@@ -35,6 +35,7 @@ from gs_video_report.batch.url_rules import (
     redact,
     safe_component,
 )
+from gs_video_report.report.paths import report_stem
 
 _STRIPPED = (
     "the user name and password in the address were left out; the address is taken without them"
@@ -109,7 +110,9 @@ class Resolver:
         self.seen: dict[int, str] = {}
         """64-bit digest of what was taken -> origin of the first."""
         self.names: dict[int, str] = {}
-        """64-bit digest of (folder, output name, template) -> origin of the first."""
+        """64-bit digest of (folder, name of the report, template) -> origin of the first."""
+        self.given: set[int] = set()
+        """Those of `names` that an output name asked for."""
 
     def run(self, entries: Iterable[Entry | InputProblem]) -> Iterator[Found]:
         """Inputs and problems, in the order of the list."""
@@ -193,31 +196,44 @@ class Resolver:
             yield InputProblem(entry.origin, short(entry.value), reason)
 
     def _unless_duplicate(self, video: VideoInput) -> Found:
-        first = self._first(self.seen, (_identity(video), video.template or ""), video.origin)
+        identity = _number((_identity(video), video.template or ""))
+        first = self._first(self.seen, identity, video.origin)
         if first is not None:
             what = "address" if video.input_type is not InputType.FILE else "file"
             return InputProblem(
                 video.origin, short(video.source), f"the same {what} as in {first}", "duplicate"
             )
-        if video.output_name is None:
+        return self._unless_name_taken(video)
+
+    def _unless_name_taken(self, video: VideoInput) -> Found:
+        folder, _, name = video.relative_path.rpartition("/")
+        stem = report_stem(name, video.output_name)
+        number = _number((folder, stem, video.template or ""))
+        first = self._first(self.names, number, video.origin)
+        if first is None:
+            if video.output_name is not None:
+                self.given.add(number)
             return video
-        folder = video.relative_path.rpartition("/")[0]
-        key = (folder, video.output_name, video.template or "")
-        first = self._first(self.names, key, video.origin)
-        if first is not None:
+        if video.output_name is not None:
             reason = f"the output name {short(video.output_name, 60)} is used by {first} already"
-            return InputProblem(video.origin, short(video.source), reason)
-        return video
+        elif number in self.given:
+            reason = f"its report would be called {short(stem, 60)}, the output name of {first}"
+        else:
+            return video
+        return InputProblem(video.origin, short(video.source), reason)
 
     @staticmethod
-    def _first(seen: dict[int, str], key: tuple[str, ...], origin: str) -> str | None:
-        """Where the same key came first; None, and remembered, when it is new."""
-        text = "\0".join(key).encode("utf-8", "surrogateescape")
-        number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    def _first(seen: dict[int, str], number: int, origin: str) -> str | None:
+        """Where the same number came first; None, and remembered, when it is new."""
         if number in seen:
             return seen[number]
         seen[number] = origin
         return None
+
+
+def _number(key: tuple[str, ...]) -> int:
+    text = "\0".join(key).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def _is_file_name(text: str) -> bool:

@@ -1,7 +1,8 @@
 """Decide which batch a command works on: a new one, the same one again, or a restored one.
 
 Rules: the same inputs, template, engine and result-changing options give the same `batch_key`, and
-the newest batch with that key is continued (`--new` starts afresh). Options frozen in the batch
+the newest batch with that key is continued (`--new` starts afresh); its files that have changed
+since (size or modification time) are done again. Options frozen in the batch
 row win over configuration; a flag given on the command line is applied and told, unless it would
 change results, which is refused.
 Pure functions first; the I/O is in `open_batch()` and below.
@@ -75,6 +76,8 @@ class ScanReport:
 
     found: int = 0
     added: int = 0
+    changed: int = 0
+    """Files done before (or failed) that have changed since: they are done again."""
     problem_count: int = 0
     problems: list[InputProblem] = field(default_factory=list)
 
@@ -168,7 +171,9 @@ async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:
     before = await queue.counts(row.batch_id)
     await _add(queue, opened, request, spec)
     if opened.scan.added:
-        opened.notes.append(f"{opened.scan.added} new files were added to the batch")
+        opened.notes.append(f"new in the batch: {opened.scan.added}")
+    if opened.scan.changed:
+        opened.notes.append(f"changed since they were done, so done again: {opened.scan.changed}")
     if before.total == 0 and opened.scan.added == 0:
         raise nothing_found(spec, opened.scan)
     return opened
@@ -226,7 +231,10 @@ async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec:
             priority = request.priority if item.priority is None else item.priority
             yield NewTask(item, template, priority, task_key(item, template))
 
-    report.added = await queue.add_tasks(opened.row.batch_id, tasks())
+    def changed(count: int) -> None:
+        report.changed += count
+
+    report.added = await queue.add_tasks(opened.row.batch_id, tasks(), on_changed=changed)
 
 
 async def scan_async(spec: InputSpec) -> AsyncIterator[VideoInput | InputProblem]:

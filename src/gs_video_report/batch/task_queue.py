@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -70,11 +70,17 @@ class TaskQueue(TaskLeave):
         batch_id: str,
         tasks: Iterable[NewTask] | AsyncIterable[NewTask],
         chunk: int = CHUNK,
+        *,
+        on_changed: Callable[[int], None] | None = None,
     ) -> int:
         """Append tasks to the batch (full id), `chunk` per transaction; memory stays flat.
 
         Idempotent: a task whose key the batch already has is not added, so that an interrupted
         call can be repeated. `seq` goes on without gaps.
+
+        Args:
+            on_changed: with it, a task that has ended while its file has another size or
+                modification time now waits again; called with how many of a chunk do.
 
         Returns:
             How many were added.
@@ -86,6 +92,9 @@ class TaskQueue(TaskLeave):
         async for part in _chunks(tasks, chunk):
             rows = [_new_row(task) for task in part]
             added += await self.db.write(partial(self._add, batch_id=batch_id, rows=rows))
+            if on_changed is not None:
+                renew = partial(self._renew_changed, batch_id=batch_id, tasks=part)
+                on_changed(await self.db.write(renew))
         return added
 
     def _add(
@@ -101,6 +110,35 @@ class TaskQueue(TaskLeave):
             data = json_text({"first_seq": first + 1, "last_seq": seq})
             add_events(connection, [(now, batch_id, None, "tasks.added", data)])
         return int(seq - first)
+
+    def _renew_changed(
+        self, connection: sqlite3.Connection, batch_id: str, tasks: list[NewTask]
+    ) -> int:
+        changed: dict[TaskStatus, list[int]] = {}
+        for task in tasks:
+            seen = {
+                "batch_id": batch_id,
+                "task_key": task_key(task),
+                "size_bytes": task.video.size_bytes,
+                "mtime_ns": task.video.mtime_ns,
+            }
+            for row in connection.execute(query("changed_source"), seen).fetchall():
+                changed.setdefault(TaskStatus(row["status"]), []).append(row["task_id"])
+                values = (video_to_json(task.video), row["task_id"])
+                connection.execute(query("set_video"), values)
+        renewed = (self._renew(connection, batch_id, old, ids) for old, ids in changed.items())
+        return sum(renewed)
+
+    def _renew(
+        self, connection: sqlite3.Connection, batch_id: str, old: TaskStatus, ids: list[int]
+    ) -> int:
+        values = {
+            "batch_id": batch_id, "old": old.value, "ids": json.dumps(ids), "after": 0,
+            "limit": len(ids),
+        }  # fmt: skip
+        data = {"from": old.value, "reason": "the file has changed"}
+        new, now = TaskStatus.PENDING, self._now()
+        return len(move(connection, "requeue", values, old=[old], new=new, at=now, data=data))
 
     # --- claiming -------------------------------------------------------------------------------
 

@@ -345,9 +345,10 @@ class _TaskRun:
             Path(self.shared.options.output_dir),
             directory,
             stem,
-            fingerprint,
-            template.name,
-            str(template.version),
+            source=self.task.video.source,
+            fingerprint=fingerprint,
+            template=template,
+            formats=self.shared.options.formats,
         )
         if found is None:
             return None
@@ -356,13 +357,13 @@ class _TaskRun:
         return found
 
     def _place(self) -> tuple[str, str]:
-        from gs_video_report.report.writer import output_paths
+        from gs_video_report.report.paths import output_paths, pattern_of
 
         video, options = self.task.video, self.shared.options
         return output_paths(
             video.relative_path or Path(video.source).name,
             self.task.template,
-            options.output_pattern,
+            pattern_of(options.output_pattern, self.task.template, options.template),
             seq=self.task.seq,
             batch=self.task.batch_id,
             output_name=video.output_name,

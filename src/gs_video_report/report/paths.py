@@ -76,7 +76,7 @@ def output_paths(
     used = _fields_of(pattern)
     parts = [p for p in PurePosixPath(relative_path).parts if p not in ("/", ".")]
     name, folders = (parts[-1], parts[:-1]) if parts else ("", [])
-    own_name = None if not output_name else _safe(output_name)
+    own_name = report_stem(name, output_name) if output_name else None
     plain, extension = _split_extension(name)
     values = {
         "template": _safe(template),
@@ -102,6 +102,21 @@ def stem_of(name: str) -> str:
     else:
         return _safe(name, force=True)
     return _safe(safe, original=name)
+
+
+def report_stem(name: str, output_name: str | None) -> str:
+    """The stem of the file `name` by the default pattern; an output name wins, made safe."""
+    return _safe(output_name) if output_name else stem_of(name)
+
+
+def pattern_of(pattern: str, template: str, batch_template: str) -> str:
+    """`pattern`, made to tell templates apart for an input that has one of its own.
+
+    Without it, one recording under two templates would get one name.
+    """
+    if template == batch_template or {"template", "seq"} & _fields_of(pattern):
+        return pattern
+    return pattern + "-{template}"
 
 
 def relative_source(source: str, report_dir: Path) -> str:
@@ -177,8 +192,8 @@ def _finish_stem(stem: str, relative_path: str, used: set[str]) -> str:
     nested = "/" in relative_path.strip("/")
     if "seq" in used or (whole_name and ("dir" in used or not nested)):
         stem = _safe(stem, ours=True)
-        return _tagged(stem, stem) if _OURS.fullmatch(stem) else stem
-    return _tagged(_clean(stem), relative_path)
+        return tagged(stem, stem) if _OURS.fullmatch(stem) else stem
+    return tagged(_clean(stem), relative_path)
 
 
 def _split_extension(name: str) -> tuple[str, str]:
@@ -200,11 +215,12 @@ def _safe(
     cleaned = _clean(name)
     changed = cleaned != name or (_HASHED.fullmatch(name) is not None and not ours)
     if force or changed or _RESERVED_DEVICE.fullmatch(name):
-        return _tagged(cleaned, original if original is not None else name)
+        return tagged(cleaned, original if original is not None else name)
     return name
 
 
-def _tagged(cleaned: str, original: str) -> str:
+def tagged(cleaned: str, original: str) -> str:
+    """`cleaned`, cut to fit, with `~` and ten digits of the SHA-256 of `original`."""
     digest = hashlib.sha256(original.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     return f"{_cut(cleaned, MAX_COMPONENT_BYTES - 11).rstrip('. ')}~{digest}"
 

@@ -1,13 +1,14 @@
 """Put one finished report on disk: name the images, render every format, write atomically.
 
 Runs in a compute process. Order: images first, then the texts, the JSON last, so that a JSON file
-that is there means that everything it names is there too.
+that is there means that everything it names is there too. The report of another recording is
+never replaced; files that a report of this one's earlier content left behind are removed at last.
 Raises: DiskFullError, OutputNotWritable, TemplateError.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,10 @@ from gs_video_report.batch.data_models import OutputFile
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.errors import from_os_error
 from gs_video_report.files import sha256_file
+from gs_video_report.report.existing import free_stem, report_at
 from gs_video_report.report.model import Slide, VideoReport
-from gs_video_report.report.writer import render_all, write_report
+from gs_video_report.report.paths import ASSETS_SUFFIX, relative_source
+from gs_video_report.report.writer import FORMATS, names_of, render_all, write_report
 from gs_video_report.templates.loader import Template
 
 
@@ -38,27 +41,33 @@ def publish(
             the artifact store at `cache_root`, and `media.source` is the absolute path or URL.
         formats: `md`, `html`, `srt`, `vtt`, `json`; JSON is always written.
         directory: POSIX path below `output_dir`, made by `output_paths`.
-        stem: base name of the files.
+        stem: base name of the files, unless it belongs to another recording's report.
 
     Returns:
         Every file of the report, images included, paths relative to `output_dir`.
     """
     store = ArtifactStore(Path(cache_root))
     place = Path(output_dir) / directory
-    named = name_images(localised(VideoReport.from_dict(report), place), stem)
+    local = localised(VideoReport.from_dict(report), place)
+    stem = free_stem(place, stem, local)
+    before = report_at(place, stem)
+    named = name_images(local, stem)
     images = _write_images(named, store, place, Path(output_dir))
     wanted = formats if "json" in formats else [*formats, "json"]
     files = render_all(
         named, template, wanted, stem, lambda s: store.path(s.image_sha256).read_bytes()
     )
-    return (*images, *write_report(Path(output_dir), directory, stem, files))
+    texts = write_report(Path(output_dir), directory, stem, files)
+    if before is not None and before.media.sha256 != local.media.sha256:
+        old = {*names_of(before, template, FORMATS, stem), *(s.image for s in before.slides)}
+        _remove(place, old - set(files) - {s.image for s in named.slides}, stem)
+    return (*images, *texts)
 
 
 def localised(report: VideoReport, place: Path) -> VideoReport:
     """The report with its source relative to the folder it is written to, and its date."""
     media = report.media
-    if "://" not in media.source:
-        media = replace(media, source=Path(os.path.relpath(media.source, place)).as_posix())
+    media = replace(media, source=relative_source(media.source, place))
     run = {**report.provenance.run, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
     return replace(report, media=media, provenance=replace(report.provenance, run=run))
 
@@ -85,6 +94,14 @@ def _write_images(
         store.copy_to(slide.image_sha256, target)
         made.append(_output(slide, target, root))
     return tuple(made)
+
+
+def _remove(place: Path, names: set[str], stem: str) -> None:
+    """Remove files of this report below `place`; an altered JSON cannot name any other."""
+    for name in names:
+        if name.startswith((f"{stem}.", f"{stem}{ASSETS_SUFFIX}/")) and ".." not in name:
+            with contextlib.suppress(OSError):
+                (place / name).unlink()
 
 
 def _output(slide: Slide, target: Path, root: Path) -> OutputFile:

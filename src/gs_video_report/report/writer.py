@@ -29,6 +29,7 @@ __all__ = [
     "FORMATS",
     "check_formats",
     "kind_of",
+    "names_of",
     "output_paths",
     "relative_source",
     "render_all",
@@ -92,6 +93,19 @@ def render_all(
     return files
 
 
+def names_of(
+    report: VideoReport, template: Template, formats: Iterable[str], stem: str
+) -> tuple[str, ...]:
+    """Names of the files that `render_all` makes, in its order. Raises: ConfigError."""
+    wanted = check_formats(formats)
+    names = [f"{stem}.{kind}" for kind in ("md", "html") if kind in wanted]
+    for name in _subtitle_stems(report, template, stem):
+        names += [f"{name}.{kind}" for kind in ("srt", "vtt") if kind in wanted]
+    if set(wanted) - {"json"}:
+        names += _chapters(report, stem)
+    return (*names, f"{stem}.json") if "json" in wanted else tuple(names)
+
+
 def write_report(
     output_dir: Path, rel_dir: str, stem: str, files: Mapping[str, bytes]
 ) -> tuple[OutputFile, ...]:
@@ -122,14 +136,14 @@ def kind_of(name: str) -> str:
 def _subtitles(
     report: VideoReport, template: Template, wanted: tuple[str, ...], stem: str
 ) -> dict[str, bytes]:
-    if not {"srt", "vtt"} & set(wanted) or not any(s.text.strip() for s in report.segments):
+    if not {"srt", "vtt"} & set(wanted):
         return {}
     from gs_video_report.report.subtitles_out import make_cues, to_srt, to_vtt
 
-    names = {stem: make_cues(report.segments)}
-    if any(s.translation for s in report.segments):
-        language = "translated" if template.language == "source" else template.language
-        names[f"{stem}.{language}"] = make_cues(report.segments, translated=True)
+    names = {
+        name: make_cues(report.segments, translated=translated)
+        for name, translated in _subtitle_stems(report, template, stem).items()
+    }
     writers = {"srt": to_srt, "vtt": to_vtt}
     return {
         f"{name}.{kind}": _encode(writers[kind](cues))
@@ -137,6 +151,17 @@ def _subtitles(
         for kind in ("srt", "vtt")
         if kind in wanted
     }
+
+
+def _subtitle_stems(report: VideoReport, template: Template, stem: str) -> dict[str, bool]:
+    """Stem of each subtitle file, and whether it is the translation; empty without speech."""
+    if not any(s.text.strip() for s in report.segments):
+        return {}
+    stems = {stem: False}
+    if any(s.translation for s in report.segments):
+        language = "translated" if template.language == "source" else template.language
+        stems[f"{stem}.{language}"] = True
+    return stems
 
 
 def _chapters(report: VideoReport, stem: str) -> dict[str, bytes]:

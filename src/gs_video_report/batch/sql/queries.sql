@@ -241,6 +241,10 @@ WHERE at >= :since AND (:provider IS NULL OR provider = :provider)
   AND (:model IS NULL OR model = :model) AND (:key_id IS NULL OR key_id = :key_id)
   AND (:batch_id IS NULL OR batch_id = :batch_id);
 
+-- name: replace_result
+UPDATE tasks SET result = :result WHERE task_id = :task_id AND attempt = :attempt
+  AND status IN ('completed', 'skipped') RETURNING task_id;
+
 -- name: usage_by_key
 SELECT provider, model, key_id, coalesce(sum(requests), 0) AS requests,
   coalesce(sum(tokens_in), 0) AS tokens_in, coalesce(sum(tokens_out), 0) AS tokens_out,
