@@ -246,6 +246,31 @@ def _tell_verify(report: commands.VerifyReport, json: bool) -> None:
         say(f"{plural(report.checked, 'report')} checked: all as written")
 
 
+async def render(access: ProcessCommand, faces: Faces, ref: str, template: str | None) -> int:
+    """`gsvr batch render`: 0 when all were rendered, 3 when some could not be."""
+    from gs_video_report.batch.render import render_batch
+    from gs_video_report.compute.process_pool import ProcessBackend
+    from gs_video_report.terminal.stream import json_line
+    from gs_video_report.terminal.styles import plural
+
+    def progress(done: int, total: int) -> None:
+        if sys.stderr.isatty() and not faces.json:
+            sys.stderr.write(f"\r{done} of {total} ")
+
+    async with queue_of(app.load(access), read_only=False) as queue, ProcessBackend() as compute:
+        done = await render_batch(queue, ref, compute, template, progress)
+    problems = [{"ref": r, "code": e.code, "message": e.message} for r, e in done.problems]
+    code = int(ExitCode.PARTIAL) if problems else OK
+    if faces.json:
+        value = {"v": 1, "type": "render", "rendered": done.rendered, "problems": problems}
+        say(json_line({**value, "exit_code": code}))
+        return code
+    say(f"{plural(done.rendered, 'report')} rendered, no request was sent")
+    for problem in problems:
+        say(f"{problem['ref']}  {problem['message']}")
+    return code
+
+
 # --- quota --------------------------------------------------------------------------------------
 
 

@@ -339,7 +339,7 @@ def retry(
     ] = False,
     start: Annotated[
         bool,
-        typer.Option("--run/--no-run", help="Process them now [default: yes].", show_default=False),
+        typer.Option("--run/--no-run", help="Process them now (default: yes).", show_default=False),
     ] = True,
     config: o.ConfigFile = None,
     db: o.Db = None,
@@ -377,7 +377,7 @@ def export(
     ref: LatestRef = "latest",
     form: Annotated[str, typer.Option("--format", help="csv or json (one object a line).")] = "csv",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write [default: stdout].")
+        Path | None, typer.Option("--output", "-o", help="File to write (default: stdout).")
     ] = None,
     config: o.ConfigFile = None,
     db: o.Db = None,
@@ -387,6 +387,22 @@ def export(
     from gs_video_report import app_batches as app
 
     run(Faces(False, verbose), lambda: app.export(_access(config, db), ref, form, output))
+
+
+@batch_app.command("render", rich_help_panel=RESULTS)
+def render(
+    ref: LatestRef = "latest",
+    template: o.Template = None,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Write the finished reports anew, with another template or layout; no engine runs."""
+    from gs_video_report import app_batches as app
+
+    faces = Faces(json, verbose)
+    run(faces, lambda: app.render(_access(config, db), faces, ref, template))
 
 
 @batch_app.command("verify", rich_help_panel=RESULTS)

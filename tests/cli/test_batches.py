@@ -113,3 +113,28 @@ def test_cancel_needs_a_yes_without_a_terminal(finished: Gsvr) -> None:
     answer = finished("batch", "cancel", "latest")
     assert answer.code == 2
     assert "--yes" in answer.err
+
+
+def test_render_writes_another_template_without_any_engine(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    process = ("batch", "process", "-d", "in", "--cache-dir", "cache", "--no-ocr")
+    assert gsvr(*process).code == 0
+    shutil.rmtree(tmp_path / "cache")
+    assert gsvr("batch", "render", "latest").code == 0
+    assert gsvr("batch", "verify").code == 0
+    done = gsvr("batch", "render", "-t", "summary_report", "--json")
+    assert done.lines()[-1] == {
+        "v": 1,
+        "type": "render",
+        "rendered": 1,
+        "problems": [],
+        "exit_code": 0,
+    }
+    made = tmp_path / "batch_output" / "summary_report"
+    report = json.loads((made / "talk.json").read_bytes())
+    assert report["provenance"]["template"] == "summary_report"
+    for slide in report["slides"]:
+        assert (made / slide["image"]).exists()
+    assert (made / report["media"]["source"]).resolve() == tmp_path / "in" / "talk.mp4"
+    assert not (tmp_path / "cache").exists()

@@ -21,6 +21,7 @@ from gs_video_report.batch.clock import Clock
 from gs_video_report.batch.data_models import (
     TASK_ENDED,
     BatchRow,
+    TaskResult,
     TaskStatus,
     Usage,
     VideoTask,
@@ -31,7 +32,7 @@ from gs_video_report.batch.rows import error_to_json, json_text
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.task_moves import add_events, end_attempt, move
 from gs_video_report.batch.task_reads import TaskReads
-from gs_video_report.errors import UsageError
+from gs_video_report.errors import LeaseLost, UsageError
 
 MOVES_PER_COMMIT = 500
 REQUEUABLE = TASK_ENDED | {TaskStatus.RETRYING}
@@ -126,6 +127,16 @@ class TaskAdmin(TaskReads):
         return [row["status"] for row in rows]
 
     # --- cancelling -----------------------------------------------------------------------------
+
+    async def replace_result(self, task: VideoTask, result: TaskResult) -> None:
+        """Store what an ended task's files are now; its state stays as it is.
+
+        Raises: LeaseLost when the task has not ended, or has run again since it was read.
+        """
+        values = {"result": result.to_json(), "task_id": task.task_id, "attempt": task.attempt}
+        rows = await self.db.write(lambda c: c.execute(query("replace_result"), values).fetchall())
+        if not rows:
+            raise LeaseLost(f"task {task.ref} has run again in the meantime")
 
     async def request_cancel(self, target: str | VideoTask) -> int:
         """Ask the workers of running tasks to stop; they learn of it at their next heartbeat.

@@ -1,0 +1,71 @@
+"""Write finished reports anew from their JSON, with another template or layout. No engine, no call.
+
+Runs in a compute process. The JSON and the images beside it are the only source, so a library of
+a thousand reports gets a new layout without speech recognition or a model.
+Raises: FileMissingError, PermanentError (damaged JSON), TemplateError, DiskFullError.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from gs_video_report.batch.data_models import OutputFile
+from gs_video_report.errors import PermanentError, from_os_error
+from gs_video_report.files import copy_atomic, sha256_file
+from gs_video_report.report.model import VideoReport
+from gs_video_report.report.publish import name_images
+from gs_video_report.report.writer import relative_source, render_all, write_report
+from gs_video_report.templates.loader import Template
+
+
+def rerender(
+    json_path: str,
+    template: Template,
+    formats: list[str],
+    output_dir: str,
+    directory: str,
+    stem: str,
+) -> tuple[OutputFile, ...]:
+    """Render the report at `json_path` into `output_dir/directory/stem.*`.
+
+    Returns: every file of the report, images included, paths relative to `output_dir`.
+    """
+    old_place, place = Path(json_path).parent, Path(output_dir) / directory
+    report = _read(Path(json_path))
+    source = report.media.source
+    if "://" not in source:
+        source = relative_source(os.path.normpath(old_place / source), place)
+    made = replace(
+        report.provenance, template=template.name, template_version=str(template.version)
+    )
+    old_images = [old_place / slide.image for slide in report.slides]
+    named = name_images(
+        replace(report, media=replace(report.media, source=source), provenance=made), stem
+    )
+    images = []
+    for old, slide in zip(old_images, named.slides, strict=True):
+        target = place / slide.image
+        if old != target:
+            copy_atomic(old, target)
+        path = target.relative_to(output_dir).as_posix()
+        images.append(OutputFile(path, "asset", target.stat().st_size, sha256_file(target)))
+    wanted = formats if "json" in formats else [*formats, "json"]
+    files = render_all(
+        named, template, wanted, stem, lambda slide: (place / slide.image).read_bytes()
+    )
+    return (*images, *write_report(Path(output_dir), directory, stem, files))
+
+
+def _read(path: Path) -> VideoReport:
+    try:
+        return VideoReport.from_dict(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PermanentError(
+            f"{path.name}: this is not a report of this version",
+            hint="gsvr batch verify --repair writes it anew",
+        ) from error
