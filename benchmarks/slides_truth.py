@@ -1,6 +1,6 @@
 """Recall, false alarms and speed of the slide detector on synthetic recordings with known truth.
 
-    python benchmarks/slides_truth.py [STYLE ...] [--keep FOLDER] [--json OUT] [--list]
+    python benchmarks/slides_truth.py [STYLE ...] [--keep FOLDER] [--json OUT]
 
 For each style of tests/support/media_video.py: slides and small replacements wanted and found
 (within 1.2 s), false ones, those allowed where every choice is arbitrary (film), builds merged,
@@ -19,8 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from gs_video_report.media.slides import SlideParams, find_slides
 from tests.support.media_video import BY_NAME, STYLES, Style, make_video, score
+
+from gs_video_report.media.slides import SlideParams, find_slides
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ def main() -> int:
         for style in chosen:
             row = measure(style, folder)
             rows.append(row)
+            wanted_builds = "-" if row.builds_wanted is None else row.builds_wanted
             print(
                 f"{row.style:16} {row.hits:3}/{row.wanted:<3} {row.false:4} ({row.allowed})"
-                f"{row.builds:10}/{'-' if row.builds_wanted is None else row.builds_wanted:<4}{row.late_ms:7}{row.speed:8}"
+                f"{row.builds:10}/{wanted_builds:<4}{row.late_ms:7}{row.speed:8}"
             )
     wanted, hits = sum(r.wanted for r in rows), sum(r.hits for r in rows)
     false = sum(max(0, r.false - r.allowed) for r in rows)

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def _headings(boxes: list[TextLine]) -> list[float]:
     rows = _rows(boxes)
     return [
         (max(b.y + b.h for b in upper) + min(b.y for b in lower)) / 2
-        for upper, lower in zip(rows, rows[1:], strict=False)
+        for upper, lower in pairwise(rows)
     ]
 
 
@@ -147,7 +148,7 @@ def _rows(boxes: list[TextLine]) -> list[list[TextLine]]:
 
 def _joined(row: list[TextLine], language_hint: str) -> TextLine:
     text = row[0].text
-    for before, box in zip(row, row[1:], strict=False):
+    for before, box in pairwise(row):
         near = box.x - before.x - before.w < 0.3 * before.h
         tight = near and (_is_wide(text[-1:]) or _is_wide(box.text[:1]))
         text += ("" if tight else " ") + box.text

@@ -14,7 +14,7 @@ not see; a cell changes when over 3 % of its pixels move by over 20 of 255 gray 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ MIN_CELLS = 3
 SETTLE = 2
 """Samples without change before a cell is settled."""
 SETTLE_AFTER_CAMERA = 4
+LONGEST_FADE_S = 3.0
 CAMERA_SHARE = 0.35
 """Part of the cells that move in moving pictures."""
 LOCAL_SHARE = 0.25
@@ -149,6 +150,8 @@ class _Activity:
     """Samples since each cell changed."""
     since: Any
     """Time at which each cell's latest restlessness began."""
+    until: Any
+    """Time of each cell's latest change."""
     memory: Any
     """Local changes of each cell, fading with `HALF_LIFE_S`."""
     window: deque[Mask] = field(default_factory=lambda: deque(maxlen=24))
@@ -164,7 +167,8 @@ class _Activity:
         import numpy as np
 
         shape = (ROWS, COLUMNS)
-        return cls(np.full(shape, SETTLE), np.full(shape, t_s), np.zeros(shape), at_s=t_s)
+        then = np.full(shape, t_s)
+        return cls(np.full(shape, SETTLE), then, then, np.zeros(shape), at_s=t_s)
 
     def feed(self, t_s: float, began_s: float, changed: Mask) -> None:
         import numpy as np
@@ -173,11 +177,20 @@ class _Activity:
         local = changed if share < LOCAL_SHARE else np.zeros_like(changed)
         step_s, self.at_s = t_s - self.at_s, t_s
         self.since = np.where(changed & (self.quiet >= SETTLE), began_s, self.since)
+        self.until = np.where(changed, began_s, self.until)
         self.quiet = np.where(changed, 0, self.quiet + 1)
         faded = self.memory * 0.5 ** (step_s / self.HALF_LIFE_S)
         self.memory = np.minimum(faded + local, self.CAP)
         self.mean += (share - self.mean) * min(1.0, step_s / 30.0)
         self.window.append(local)
+
+    def began(self, where: Mask) -> float:
+        """When most of these cells turned into what they are: a transition counts from its
+        beginning, long movement only from its end."""
+        import numpy as np
+
+        brief = self.until - self.since <= LONGEST_FADE_S
+        return _typical(np.where(brief, self.since, self.until)[where])
 
     def busy(self) -> Mask:
         """Cells that change again and again, and restless cells beside them."""
@@ -230,7 +243,8 @@ class SlideDetector:
     """Fullest settled state of the current slide; None until something is shown."""
     _shown_at: float = 0.0
     _activity: _Activity | None = None
-    _moving: deque[float] = field(default_factory=lambda: deque(maxlen=4))
+    _moving: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4))
+    """Time and share of the cells that moved, of the latest samples."""
     _in_camera: bool = False
     _camera_at: float = float("-inf")
     _allowance: _Allowance = field(default_factory=_Allowance)
@@ -246,15 +260,16 @@ class SlideDetector:
         if self._last is None or self._activity is None:
             self._last, self._activity = gray, _Activity.begin(t_s)
             return self._first(t_s, gray)
+        began_s = t_s if began_s is None else began_s
         changed = cells_changed(self._last, gray)
         self._last = gray
-        self._activity.feed(t_s, t_s if began_s is None else began_s, changed)
-        moving = float(changed.mean())
-        self._moving.append(moving)
+        self._activity.feed(t_s, began_s, changed)
+        self._moving.append((began_s, float(changed.mean())))
         if self._shown is None:
-            return self._first(t_s if began_s is None else began_s, gray)
-        if sum(share > CAMERA_SHARE for share in self._moving) >= 3:
-            return self._camera(t_s, gray, moving)
+            return self._first(began_s, gray)
+        film = [at_s for at_s, share in self._moving if share > CAMERA_SHARE]
+        if len(film) >= 3:
+            return self._camera(t_s, film[0], gray)
         return self._judge(t_s, gray, changed, settle=self._settle())
 
     def finish(self, t_s: float) -> Seen:
@@ -273,27 +288,27 @@ class SlideDetector:
         return Seen(Change.FIRST, t_s, True, 0.0)
 
     def _judge(self, t_s: float, gray: Gray, changed: Mask | None, settle: int) -> Seen:
-        import numpy as np
-
-        assert self._shown is not None and self._activity is not None  # noqa: S101
+        shown, activity = self._shown, self._activity
+        assert shown is not None  # noqa: S101
+        assert activity is not None  # noqa: S101
         moving = 0.0 if changed is None else float(changed.mean())
-        busy = self._activity.busy()
+        busy = activity.busy()
         still = changed is None or not bool((changed & ~busy).any())
-        found = compare(self._shown, gray)
-        lost, gained = found.lost & ~busy, found.gained & ~busy
-        if not (lost.any() or gained.any()):
+        if not cells_changed(shown, gray).any():
             return Seen(Change.NONE, t_s, still and not self._in_camera, moving)
-        settled = self._activity.quiet >= settle
-        new = (lost | gained) & settled
-        waiting = (lost | gained) & ~settled
+        found = compare(shown, gray)
+        lost, gained = found.lost & ~busy, found.gained & ~busy
+        settled = activity.quiet >= settle
+        new, waiting = (lost | gained) & settled, (lost | gained) & ~settled
+        better = Seen(Change.NONE, t_s, still and not self._in_camera and not lost.any(), moving)
         if int(new.sum()) < MIN_CELLS or int(waiting.sum()) > int(new.sum()) or is_blank(gray):
-            return Seen(Change.NONE, t_s, still and not lost.any(), moving)
+            return better
         change = _kind(found.content & ~busy, lost & settled, gained & settled)
         if self._in_camera and change is not Change.NONE:
             change = Change.SLIDE
         if change is Change.NONE or not self._may(change, t_s):
-            return Seen(Change.NONE, t_s, False, moving)
-        began = max(_typical(np.asarray(self._activity.since)[new]), self._shown_at)
+            return replace(better, keep=False)
+        began = max(activity.began(new), self._shown_at)
         self._shown, self._shown_at, self._in_camera = gray, began, False
         return Seen(change, began, True, moving)
 
@@ -303,24 +318,25 @@ class SlideDetector:
         restless = self._activity.mean > RESTLESS_SHARE
         return change is Change.BUILD or not restless or self._allowance.take(t_s)
 
-    def _camera(self, t_s: float, gray: Gray, moving: float) -> Seen:
+    def _camera(self, t_s: float, film_s: float, gray: Gray) -> Seen:
+        """Moving pictures, since `film_s` at least."""
         assert self._shown is not None  # noqa: S101
-        none = Seen(Change.NONE, t_s, False, moving)
-        if t_s - self._camera_at < CAMERA_INTERVAL_S or is_blank(gray):
+        none = Seen(Change.NONE, t_s, False, self._moving[-1][1])
+        if is_blank(gray) or (self._in_camera and t_s - self._camera_at < CAMERA_INTERVAL_S):
             return none
         if float(cells_changed(self._shown, gray).mean()) <= CAMERA_SHARE:
             return none
         if not self._allowance.take(t_s):
             return none
-        self._shown, self._shown_at, self._camera_at = gray, t_s, t_s
-        self._in_camera = True
-        return Seen(Change.CAMERA, t_s, True, moving)
+        began = t_s if self._in_camera else max(film_s, self._shown_at)
+        self._shown, self._shown_at, self._camera_at, self._in_camera = gray, began, t_s, True
+        return replace(none, change=Change.CAMERA, t_s=began, keep=True)
 
 
 def _kind(content: Mask, lost: Mask, gained: Mask) -> Change:
     """What the settled differences amount to."""
     had, went, came = int(content.sum()), int(lost.sum()), int(gained.sum())
-    if had < MIN_CELLS or went > REPLACED_SHARE * had:
+    if went > max(REPLACED_SHARE * had, 1):
         return Change.SLIDE
     if went < MIN_CELLS:
         return Change.BUILD if came >= MIN_CELLS else Change.NONE

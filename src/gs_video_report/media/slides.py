@@ -11,8 +11,6 @@ DiskFullError, OutputNotWritable; DependencyMissing without the local extra.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.errors import CorruptMediaError, DependencyMissing, NoMediaError
-from gs_video_report.files import write_atomic
 from gs_video_report.media.container import (
     display_name,
     keep_only,
@@ -38,51 +35,30 @@ from gs_video_report.media.slide_change import (
     SlideDetector,
     cells_changed,
 )
+from gs_video_report.media.slide_images import (
+    CAMERA_MOVES,
+    OpenSlide,
+    SlideImage,
+    SlideParams,
+    SlideWriter,
+)
 from gs_video_report.progress import report
+
+__all__ = ["SlideFind", "SlideImage", "SlideParams", "find_slides"]
 
 _REPORT_S = 0.5
 _AV_TIME_BASE = 1_000_000
 _SKIP_FROM_FPS = 10.0
 _BETWEEN_S = 0.2
 _MAX_REPEATS = 12
-_CAMERA_MOVES = 0.12
 _MAX_FPS = 480.0
-
-
-@dataclass(frozen=True, slots=True)
-class SlideParams:
-    """Settings; part of the key under which the result is stored."""
-
-    interval_s: float = 1.0
-    """Time between two samples."""
-    max_width: int = 1280
-    """Pixels; wider pictures are made smaller."""
-    quality: int = 85
-    """Of the JPEG files, 1 to 95."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlideImage:
-    """One slide and its picture."""
-
-    index: int
-    """From 0."""
-    t_s: float
-    """When it appears, seconds from the start of the recording."""
-    end_s: float
-    """When the next one appears, or the pictures end."""
-    file: str
-    """Name in the output folder."""
-    width: int
-    """Pixels of the picture, after rotation."""
-    height: int
-    kind: str
-    """`slide`; `build`: a part of the slide before was replaced; `camera`: moving pictures."""
-    sha256: str
-    """Of the file, hexadecimal."""
-    bytes: int
-    builds: int = 0
-    """Times that something was added while it was shown; the picture has all of it."""
+_SHORTEST_S = 0.5
+_KINDS = {
+    Change.FIRST: "slide",
+    Change.SLIDE: "slide",
+    Change.REPLACED: "build",
+    Change.CAMERA: "camera",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +88,7 @@ def find_slides(path: str, out_dir: str, params: SlideParams) -> SlideFind:
         if stream is None:
             raise NoMediaError(f"{display_name(path)}: there are no moving pictures in it")
         reader = _Reader(container, stream)
-        writer = _Writer(Path(out_dir), params)
+        writer = SlideWriter(Path(out_dir), params)
         sampler = _Sampler(params, writer)
         for t_s, frame in reader.frames():
             sampler.feed(t_s, frame)
@@ -194,23 +170,11 @@ class _Reader:
 
 
 @dataclass(slots=True)
-class _Open:
-    """The slide that is on screen."""
-
-    t_s: float
-    kind: str
-    frame: Any
-    builds: int = 0
-    moved: float = 0.0
-    samples: int = 0
-
-
-@dataclass(slots=True)
 class _Sampler:
     """Shows the detector what is on screen at each full interval, and follows its answers."""
 
     params: SlideParams
-    writer: _Writer
+    writer: SlideWriter
     samples: int = 0
     end_s: float = 0.0
     _detector: SlideDetector = field(default_factory=SlideDetector)
@@ -221,7 +185,7 @@ class _Sampler:
     """Frames since the last sample, thinned out, to find when a change began."""
     _gray: Any = None
     _gray_of: Any = None
-    _now: _Open | None = None
+    _now: OpenSlide | None = None
 
     def feed(self, t_s: float, frame: Any) -> None:
         """One decoded frame, shown from `t_s` on."""
@@ -263,27 +227,31 @@ class _Sampler:
         self._due_s = t_s + self.params.interval_s
 
     def _began(self, last: Any, t_s: float) -> float:
-        """When the picture began to differ from the sample before."""
-        if last is self._gray or len(self._between) < 2:
-            return self._between[-1][0] if last is not self._gray and self._between else t_s
-        wanted = int(cells_changed(last, self._gray).sum())
-        if wanted < MIN_CELLS:
+        """When the picture began to differ from the sample before: looks at frames in between."""
+        if last is self._gray:
             return t_s
-        for at_s, frame in self._between[1:]:
-            if int(cells_changed(last, self._thumbnail.of(frame)).sum()) >= MIN_CELLS:
+        changed = cells_changed(last, self._gray)
+        wanted = max(MIN_CELLS, 0.3 * int(changed.sum()))
+        if int(changed.sum()) < MIN_CELLS:
+            return t_s
+        for at_s, frame in self._between:
+            if int((cells_changed(last, self._thumbnail.of(frame)) & changed).sum()) >= wanted:
                 return at_s
         return t_s
 
     def _follow(self, seen: Seen, frame: Any) -> None:
-        if seen.change in (Change.FIRST, Change.SLIDE, Change.REPLACED, Change.CAMERA):
-            if self._now is not None:
-                self.writer.write(self._now, seen.t_s)
-            kind = {Change.REPLACED: "build", Change.CAMERA: "camera"}.get(seen.change, "slide")
-            self._now = _Open(seen.t_s, kind, frame)
+        if seen.change in _KINDS:
+            t_s, kind = seen.t_s, _KINDS[seen.change]
+            if self._now is not None and t_s - self._now.t_s >= _SHORTEST_S:
+                self.writer.write(self._now, t_s)
+            elif self._now is not None:  # what was there for a moment only was no slide
+                t_s = self._now.t_s
+                kind = self._now.kind if seen.change is Change.REPLACED else kind
+            self._now = OpenSlide(t_s, kind, frame)
         elif self._now is not None:
             self._now.builds += seen.change is Change.BUILD
             self._now.samples += 1
-            self._now.moved += seen.moving
+            self._now.moving += seen.moving > CAMERA_MOVES
             if seen.keep:
                 self._now.frame = frame
 
@@ -311,50 +279,3 @@ class _Thumbnail:
             frame, width, height, "gray", interpolation="AREA", threads=1
         )
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
-
-
-@dataclass(slots=True)
-class _Writer:
-    """Writes the pictures and lists them."""
-
-    folder: Path
-    params: SlideParams
-    slides: list[SlideImage] = field(default_factory=list)
-
-    def write(self, slide: _Open, end_s: float) -> None:
-        """Write the picture of `slide`, which was shown until `end_s`."""
-        data, width, height = encode(slide.frame, self.params)
-        name = f"slide-{len(self.slides) + 1:04}.jpg"
-        write_atomic(self.folder / name, data)
-        moving = slide.moved / slide.samples if slide.samples >= 5 else 0.0
-        self.slides.append(
-            SlideImage(
-                index=len(self.slides),
-                t_s=round(slide.t_s, 3),
-                end_s=round(end_s, 3),
-                file=name,
-                width=width,
-                height=height,
-                kind="camera" if moving > _CAMERA_MOVES else slide.kind,
-                sha256=hashlib.sha256(data).hexdigest(),
-                bytes=len(data),
-                builds=slide.builds,
-            )
-        )
-
-
-def encode(frame: Any, params: SlideParams) -> tuple[bytes, int, int]:
-    """The frame as JPEG, turned as shown, with square pixels; bytes, width, height."""
-    from PIL import Image
-
-    picture = frame.to_image()
-    turns = int(frame.rotation) % 360 // 90
-    if turns:
-        turn = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-        picture = picture.transpose(turn[turns - 1])
-    if picture.width > params.max_width:
-        height = max(1, round(picture.height * params.max_width / picture.width))
-        picture = picture.resize((params.max_width, height), Image.Resampling.LANCZOS)
-    target = io.BytesIO()
-    picture.save(target, "JPEG", quality=params.quality, subsampling=0, optimize=True)
-    return target.getvalue(), picture.width, picture.height
