@@ -81,6 +81,17 @@ async def test_batch_is_named_by_id_prefix_or_latest(queue: TaskQueue, clock: Fa
             await queue.get_batch(unknown)
 
 
+async def test_two_programs_with_one_command_make_one_batch(
+    queue: TaskQueue, clock: FakeClock
+) -> None:
+    """Pins: between looking for the batch and making it, another program could make it, too."""
+    clock.pass_s(1)
+    first = await queue.create_batch(batch("aaaa0000", batch_key="k"), or_same=True)
+    second = await queue.create_batch(batch("bbbb0000", batch_key="k"), or_same=True)
+    assert (first.batch_id, second.batch_id) == ("aaaa0000", "aaaa0000")
+    assert (await queue.create_batch(batch("cccc0000", batch_key="k"))).batch_id == "cccc0000"
+
+
 async def test_empty_database_has_no_latest_batch(tmp_path: Path, clock: FakeClock) -> None:
     from gs_video_report.batch.persistence import Database
 

@@ -54,20 +54,28 @@ class BatchStore:
     def _now(self) -> str:
         return iso(self.clock.wall_ms())
 
-    async def create_batch(self, batch: BatchRow) -> BatchRow:
+    async def create_batch(self, batch: BatchRow, *, or_same: bool = False) -> BatchRow:
         """Insert the batch and return it; an empty `created_at` is filled in.
+
+        Args:
+            or_same: return the batch that `find_batch` would find instead, if there is one, so
+                that two programs started with the same command make one batch.
 
         Raises:
             UsageError: a batch of this id is already there.
         """
         row = replace(batch, created_at=batch.created_at or self._now())
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> BatchRow:
+            values = (key_text(row.batch_key),)
+            same = connection.execute(query("batch_by_key"), values).fetchone() if or_same else None
+            if same is not None:
+                return batch_from_row(same)
             insert_batch(connection, row)
             _batch_event(connection, self._now(), row, "batch.created", {})
+            return row
 
-        await self.db.write(work)
-        return row
+        return await self.db.write(work)
 
     async def get_batch(self, ref: str) -> BatchRow:
         """The batch named by its id, a unique prefix of 2 or more characters, or `latest`.

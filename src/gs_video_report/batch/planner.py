@@ -165,7 +165,10 @@ async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:
     key = batch_key(spec, request.options)
     row = None if request.new else await queue.find_batch(key)
     if row is None:
-        return await _create(queue, request, spec, key)
+        new = _new_row(request, spec, key)
+        row = await queue.create_batch(new, or_same=not request.new)
+        if row.batch_id == new.batch_id:
+            return await _fill(queue, request, spec, row)
     options, notes = merge_options(row.options, request.options, request.explicit)
     opened = OpenedBatch(await _apply(queue, row, options), "continued", notes)
     before = await queue.counts(row.batch_id)
@@ -192,8 +195,8 @@ async def _apply(queue: TaskQueue, row: BatchRow, options: BatchOptions) -> Batc
     return replace(row, options=options)
 
 
-async def _create(queue: TaskQueue, request: RunRequest, spec: InputSpec, key: str) -> OpenedBatch:
-    row = BatchRow(
+def _new_row(request: RunRequest, spec: InputSpec, key: str) -> BatchRow:
+    return BatchRow(
         batch_id=secrets.token_hex(4),
         name=Path(spec.path).name or spec.path,
         batch_key=key,
@@ -203,7 +206,11 @@ async def _create(queue: TaskQueue, request: RunRequest, spec: InputSpec, key: s
         created_at=utc_now(),
         tool_version=__version__,
     )
-    await queue.create_batch(row)
+
+
+async def _fill(
+    queue: TaskQueue, request: RunRequest, spec: InputSpec, row: BatchRow
+) -> OpenedBatch:
     opened = OpenedBatch(row, "new")
     try:
         await _add(queue, opened, request, spec)
