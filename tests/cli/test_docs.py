@@ -105,8 +105,8 @@ def _flat(text: str) -> str:
 
 
 def test_defaults_can_be_read_in_the_help_on_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rich takes `[default: 4]` in a help text for markup unless it is escaped."""
-    assert "[default: 4]" in screen_help("gsvr batch process", monkeypatch)
+    """Rich takes `[default: 4]` in a help text for markup and leaves it out."""
+    assert "(default: 4)" in screen_help("gsvr batch process", monkeypatch)
 
 
 def printed_commands() -> list[tuple[str, list[str]]]:
