@@ -177,7 +177,7 @@ async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:
         opened.notes.append(f"new in the batch: {opened.scan.added}")
     if opened.scan.changed:
         opened.notes.append(f"changed since they were done, so done again: {opened.scan.changed}")
-    if before.total == 0 and opened.scan.added == 0:
+    if before.total == 0 and opened.scan.found == 0:
         raise nothing_found(spec, opened.scan)
     return opened
 
