@@ -309,6 +309,19 @@ async def test_a_recording_that_the_service_cannot_process_fails_and_is_taken_aw
     assert fake.count("generate") == 0
 
 
+async def test_an_upload_that_a_killed_process_left_behind_is_taken_away(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("delete", "overloaded")
+    talk = recording(tmp_path)
+    await on.analyze(talk)
+    assert len(fake.files) == 1
+    async with reopen(on) as later:
+        await later.analyze(talk)
+    assert fake.files == {}
+    assert fake.count("generate") == 1
+
+
 async def test_an_upload_that_cannot_be_deleted_does_not_fail_the_report(
     on: Bench, fake: FakeGemini, tmp_path: Path
 ) -> None:

@@ -173,6 +173,21 @@ def quick_uploads(**more: Any) -> Uploads:
     return Uploads(poll_s=0.01, max_poll_s=0.02, stumble_s=0.01, **more)
 
 
+def make_engine(
+    url: str,
+    *,
+    keys: tuple[str, ...] = (KEY,),
+    now: Callable[[], datetime] | None = None,
+    **options: Any,
+) -> GeminiEngine:
+    """An engine against the service at `url`."""
+    return GeminiEngine(
+        options={"base_url": url, "timeout_s": 20, **options},
+        keys=[Secret(key) for key in keys],
+        uploads=quick_uploads(**({} if now is None else {"now": now})),
+    )
+
+
 @asynccontextmanager
 async def bench(
     folder: Path,
@@ -190,12 +205,7 @@ async def bench(
     try:
         if fresh:
             await TaskQueue(db, clock=FakeClock()).create_batch(batch())  # type: ignore[arg-type]
-        uploads = quick_uploads(**({} if now is None else {"now": now}))
-        engine = GeminiEngine(
-            options={"base_url": url, "timeout_s": 20, **options},
-            keys=[Secret(key) for key in keys],
-            uploads=uploads,
-        )
+        engine = make_engine(url, keys=keys, now=now, **options)
         yield Bench(folder, url, db, engine, limiter or ApiLimiter())
     finally:
         await db.close()

@@ -93,7 +93,7 @@ def read_error(code: int, body: Any, headers: Any = None) -> ServiceError:
     inner = outer.get("error", outer) if isinstance(outer, dict) else {}
     if not isinstance(inner, dict):
         inner = {"message": str(inner)}
-    details = [d for d in inner.get("details") or () if isinstance(d, dict)]
+    details = [d for d in _list(inner.get("details")) if isinstance(d, dict)]
     asked = _asked_s(details, headers)
     return ServiceError(
         code=code or _int(inner.get("code")),
@@ -107,7 +107,7 @@ def read_error(code: int, body: Any, headers: Any = None) -> ServiceError:
 
 def _quotas(details: Iterable[dict[str, Any]]) -> Iterable[str]:
     for detail in details:
-        for violation in detail.get("violations") or ():
+        for violation in _list(detail.get("violations")):
             if isinstance(violation, dict):
                 yield str(violation.get("quotaId") or violation.get("quotaMetric") or "")
 
@@ -135,10 +135,14 @@ def _duration_s(text: Any) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _int(value: Any) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 

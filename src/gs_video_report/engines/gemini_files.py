@@ -90,6 +90,8 @@ class _Held:
     users: int = 0
     file: RemoteFile | None = None
     """Known to be ACTIVE."""
+    generation: int | None = None
+    """Of the file that was found or made last."""
     gone: set[str] = field(default_factory=set)
 
 
@@ -143,23 +145,61 @@ class Upload:
         if self.held.users > 0:
             return
         self.owner.forget(self)
-        if delete and self.held.file is not None:
-            await self._delete(self.held.file)
-
-    async def _delete(self, file: RemoteFile) -> None:
+        if not delete:
+            return
         try:
             async with asyncio.timeout(LAST_CALL_S):
-                await self.link.delete_file(file.name)
+                await self._delete_last()
         except (GsvrError, TimeoutError):
             self.owner.counts.delete_failures += 1
-        else:
+
+    async def _delete_last(self) -> None:
+        """Delete the newest upload, also one that an earlier process made, and note that."""
+        generation = self.held.generation
+        if generation is None:
+            generation = await self._last_generation()
+        if generation is None or await self._known("upload_deleted", generation):
+            return
+        file = await self._known("upload", generation)
+        if file is not None:
+            await self._delete(str(file["name"]))
+            await self.ctx.step("upload_deleted", _true, part=generation, params=self._params())
+
+    async def _last_generation(self) -> int | None:
+        last = None
+        for generation in range(MAX_GENERATIONS):
+            if await self._known("upload", generation) is None:
+                break
+            last = generation
+        return last
+
+    async def _delete(self, name: str) -> None:
+        if await self.link.delete_file(name):
             self.owner.counts.deleted += 1
+
+    async def _delete_quietly(self, name: str) -> None:
+        try:
+            await self._delete(name)
+        except GsvrError:
+            self.owner.counts.delete_failures += 1
+
+    def _params(self) -> dict[str, Any]:
+        return {"v": STEP_VERSION, "key": self.link.key_id}
+
+    async def _known(self, name: str, generation: int) -> Any:
+        """What is journaled; None when nothing is."""
+        try:
+            return await self.ctx.step(name, _absent, part=generation, params=self._params())
+        except (_Absent, StepCancelled):
+            return None
 
     # --- which file -----------------------------------------------------------------------------
 
     async def _there(self) -> RemoteFile:
         """The first generation that is still at the service, else a new upload."""
         for generation in range(MAX_GENERATIONS):
+            if await self._known("upload_deleted", generation):
+                continue
             made = False
 
             async def send(generation: int = generation) -> dict[str, Any]:
@@ -167,9 +207,9 @@ class Upload:
                 made = True
                 return asdict(await self._upload(generation))
 
-            params = {"v": STEP_VERSION, "key": self.link.key_id}
-            value = await self.ctx.step("upload", send, part=generation, params=params)
+            value = await self.ctx.step("upload", send, part=generation, params=self._params())
             file = RemoteFile(**value)
+            self.held.generation = generation
             if made:
                 return file
             found = await self._still_there(file)
@@ -200,7 +240,7 @@ class Upload:
                 raise UploadGone("the uploaded file went away while it was processed")
             file = found
         if file.state == "FAILED":
-            await self._delete(file)
+            await self._delete_quietly(file.name)
             raise CorruptMediaError(
                 f"the Gemini service cannot read the recording ({file.problem or 'no reason'})"
             )
@@ -247,7 +287,7 @@ class Upload:
             file = again
         self.owner.counts.uploads += 1
         if not self._is_ours(file, size):
-            await self._delete(file)
+            await self._delete_quietly(file.name)
             raise RetryableError(
                 f"{self.ctx.media.display_name}: the file changed while it was uploaded"
             )
@@ -447,6 +487,18 @@ class _Sending:
         if code == 200:
             return RetryableError(f"{self._what}: the service did not confirm a part of it")
         return gemini_errors.classify(error, self._what)
+
+
+class _Absent(Exception):
+    """A step is not in the journal."""
+
+
+async def _absent() -> None:
+    raise _Absent
+
+
+async def _true() -> bool:
+    return True
 
 
 def mime_type(path: Path) -> str:

@@ -19,7 +19,7 @@ from gs_video_report.report.model import Segment
 
 SLACK_S = 4.0
 """How far a model's times are off, usually."""
-NEAR_S = 12.0
+NEAR_S = 6.0
 """Doubles begin at most this far from each other."""
 
 

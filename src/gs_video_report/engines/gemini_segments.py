@@ -29,8 +29,6 @@ OVERLAP_S = 10.0
 """Longer than most sentences."""
 EARLY_S = 15.0
 """How far a model's times may lie outside of what it was given."""
-SHARE_OUTSIDE = 0.1
-"""Share of times before the stretch from which they are taken as counted from its start."""
 CONTEXT_SHARE = 0.8
 """Of the model's context that recording and prompt may fill."""
 OUT_TOKENS_PER_S = 12.0
@@ -160,9 +158,7 @@ def placed(answer: Answer, window: Window) -> Answer:
     times = [s.start_s for s in answer.segments] or [c.start_s for c in answer.chapters]
     early = sum(t < window.start_s - EARLY_S for t in times)
     fitting = sum(t <= window.length_s + EARLY_S for t in times)
-    if not times or early < max(1.0, len(times) * SHARE_OUTSIDE):
-        return answer
-    return _moved(answer, window.start_s) if fitting == len(times) else answer
+    return _moved(answer, window.start_s) if early and fitting == len(times) else answer
 
 
 def _moved(answer: Answer, by: float) -> Answer:
