@@ -109,7 +109,7 @@ class Answer:
 
 def schema_of(template: Template) -> dict[str, Any]:
     """The schema to ask for: the template's own, or the default one."""
-    return template.response_schema or DEFAULT_SCHEMA
+    return schemas.clean(template.response_schema or DEFAULT_SCHEMA)
 
 
 def parse_answer(text: str, template: Template, schema: dict[str, Any] | None = None) -> Answer:
@@ -261,7 +261,10 @@ def _sections(value: Any, template: Template) -> tuple[Section, ...]:
 
 def unique(texts: Iterable[str]) -> tuple[str, ...]:
     """Without repetitions, whatever their case; the first spelling stays."""
-    return tuple({text.casefold(): text for text in reversed(list(texts))}.values())[::-1]
+    first: dict[str, str] = {}
+    for text in texts:
+        first.setdefault(text.casefold(), text)
+    return tuple(first.values())
 
 
 # --- parts of the report -----------------------------------------------------------------------

@@ -122,7 +122,7 @@ def join_segments(first: Sequence[Segment], second: Sequence[Segment]) -> tuple[
         if double is None:
             added.append(line)
             continue
-        seam.remove(double)  # one line is the double of one line only
+        seam = [n for n in seam if n > double]  # pairs never cross, one line has one double
         kept[double] = _fuller(kept[double], line)
     return tuple(sorted([*kept, *added], key=lambda s: s.start_s))
 

@@ -12,6 +12,10 @@ import math
 from typing import Any, Final
 
 _DROP: Final = object()
+_WORDS = frozenset({
+    "type", "properties", "required", "items", "enum", "description", "nullable", "title",
+    "minItems", "maxItems", "minimum", "maximum", "format", "additionalProperties",
+})  # fmt: skip
 MAX_PROBLEMS = 20
 
 
@@ -25,6 +29,20 @@ def conform(value: Any, schema: dict[str, Any]) -> tuple[Any, list[str]]:
     if fitted is _DROP:
         fitted = _empty(_type(schema))
     return fitted, problems[:MAX_PROBLEMS]
+
+
+def clean(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with the words that services know; they refuse a request over any other one.
+
+    A comma in an unquoted YAML text is enough to make one: `description: what is said, and how`.
+    """
+    found = {k: v for k, v in schema.items() if k in _WORDS and v is not None}
+    if isinstance(found.get("items"), dict):
+        found["items"] = clean(found["items"])
+    if isinstance(found.get("properties"), dict):
+        inner = found["properties"].items()
+        found["properties"] = {k: clean(v) for k, v in inner if isinstance(v, dict)}
+    return found
 
 
 def without(schema: dict[str, Any], *names: str) -> dict[str, Any]:
