@@ -37,6 +37,7 @@ from gs_video_report.batch.planner import (
 from gs_video_report.boundary import Faces
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import jobs, registry
+from gs_video_report.engines.fetch_jobs import locate
 from gs_video_report.errors import ExitCode, GsvrError, NotFoundError, UsageError
 from gs_video_report.templates.loader import load_template
 from gs_video_report.terminal.dry_run import PROCESS, REJECT, SKIP, PlanInfo, PlanRow
@@ -49,6 +50,8 @@ PROBE_TIMEOUT_S = 3.0
 FALLBACK_BYTES_PER_S = 60_000.0
 """Bytes per recording second when nothing could be learned: about 0.5 Mbit/s, a screencast."""
 MIN_SAMPLES = 3
+_PASSING = frozenset({"E_TIMEOUT", "E_STALLED", "E_STOPPED", "E_DOWNLOAD"})
+"""Errors that say nothing about the video itself."""
 
 Found = VideoInput | InputProblem
 Version = tuple[int | None, int | None]
@@ -62,6 +65,11 @@ class Lengths:
     measured: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     """Source -> why it would fail."""
+    titles: dict[str, str] = field(default_factory=dict)
+    """Address -> what its site calls the video."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Address -> bytes, as its server says."""
+    asked_sites: bool = False
     _bytes: dict[str, float] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _count: dict[str, int] = field(default_factory=dict)
@@ -79,7 +87,8 @@ class Lengths:
         """(seconds, measured?); None when not even the size is known."""
         if video.source in self.measured:
             return self.measured[video.source], True
-        if not video.size_bytes:
+        size = self.size(video)
+        if not size:
             return None, False
         kind = _extension(video)
         if self._count.get(kind, 0) < MIN_SAMPLES:
@@ -87,7 +96,11 @@ class Lengths:
         rate = FALLBACK_BYTES_PER_S
         if self._count.get(kind, 0) >= MIN_SAMPLES:
             rate = self._bytes[kind] / self._seconds[kind]
-        return video.size_bytes / rate, False
+        return size / rate, False
+
+    def size(self, video: VideoInput) -> int | None:
+        """Bytes; None when unknown."""
+        return self.sizes.get(video.source, video.size_bytes)
 
 
 def _extension(video: VideoInput) -> str:
@@ -128,9 +141,9 @@ def _row(
     estimate: Callable[[float], float],
 ) -> PlanRow:
     name = video.relative_path or video.source
-    size = video.size_bytes
-    if video.input_type != InputType.FILE:
-        return PlanRow(name, REJECT, "fetching URLs is not part of this version", None, size)
+    if video.source in lengths.titles:
+        name = f"{lengths.titles[video.source]} ({name})"
+    size = lengths.size(video)
     if size == 0:
         return PlanRow(name, REJECT, "the file is empty", None, size)
     if video.source in lengths.refused:
@@ -166,7 +179,7 @@ async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bo
     found = scan(spec)
     head = await asyncio.to_thread(_head, found)
     compute = ProcessBackend(options.compute_processes or None)
-    lengths = await _measure(head, compute)
+    lengths = await _measure(head, compute, options, engine.capabilities.accepts)
 
     def estimate(media_s: float) -> float:
         if known.speed is not None:
@@ -189,24 +202,42 @@ def _head(found: Iterator[Found]) -> list[Found]:
     return head
 
 
-async def _measure(head: list[Found], compute: ComputeBackend) -> Lengths:
+async def _measure(
+    head: list[Found],
+    compute: ComputeBackend,
+    options: BatchOptions,
+    accepts: frozenset[str],
+) -> Lengths:
+    """Open the first files, and ask the sites of the first addresses, within the budget.
+
+    Args:
+        accepts: input types that the engine takes as they are.
+    """
     lengths = Lengths()
     deadline = time.monotonic() + PROBE_BUDGET_S
 
     async def one(video: VideoInput) -> None:
-        if time.monotonic() >= deadline:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
             return
         try:
-            found = await compute.run(jobs.probe, video.source, timeout_s=PROBE_TIMEOUT_S)
-            lengths.learn(video, float(found["duration_s"]))
+            if video.input_type == InputType.FILE:
+                found = await compute.run(jobs.probe, video.source, timeout_s=PROBE_TIMEOUT_S)
+                lengths.learn(video, float(found["duration_s"]))
+            else:
+                lengths.asked_sites = True
+                args = (video.source, dict(options.download))
+                _note(lengths, video, await compute.run(locate, *args, timeout_s=left_s))
         except GsvrError as error:
-            if error.code not in ("E_TIMEOUT", "E_STALLED", "E_STOPPED"):
+            unknown = error.code in _PASSING or str(video.input_type) in handed_over
+            if not unknown:
                 lengths.refused[video.source] = error.message.rsplit(": ", 1)[-1]
 
+    handed_over = accepts - {str(InputType.FILE)}
     wanted = [
         v
         for v in head
-        if isinstance(v, VideoInput) and v.input_type == InputType.FILE and v.size_bytes
+        if isinstance(v, VideoInput) and (v.input_type != InputType.FILE or v.size_bytes)
     ]
     if not wanted:
         return lengths
@@ -219,6 +250,16 @@ async def _measure(head: list[Found], compute: ComputeBackend) -> Lengths:
     finally:
         await compute.close(0.2)
     return lengths
+
+
+def _note(lengths: Lengths, video: VideoInput, found: dict[str, Any]) -> None:
+    """What a site says about the video at an address."""
+    if found["duration_s"]:
+        lengths.learn(video, float(found["duration_s"]))
+    if found["title"]:
+        lengths.titles[video.source] = str(found["title"])
+    if found["size_bytes"] is not None:
+        lengths.sizes[video.source] = int(found["size_bytes"])
 
 
 async def _known(db_path: Path, spec: InputSpec, options: BatchOptions) -> Known:
@@ -273,6 +314,7 @@ def _info(
         spread=spread,
         basis=basis,
         notes=tuple(notes),
+        asks_sites=lengths.asked_sites,
     )
 
 

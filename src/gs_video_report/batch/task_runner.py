@@ -227,6 +227,7 @@ class _TaskRun:
             fingerprint = await self._identify(compute)
             existing = await self._existing(template, fingerprint)
             if existing is not None:
+                await self._clean()
                 return existing
             steps = JournaledSteps(shared.journal, task, self.control, shared.cache, fingerprint)
             context = self._context(template, compute, steps, fingerprint)
@@ -235,9 +236,9 @@ class _TaskRun:
         await self._clean(context.work_dir.name)
         return result
 
-    async def _clean(self, work_dir: str) -> None:
-        folders = [work_dir, self._view] if self.fetched else [work_dir]
-        for folder in folders:
+    async def _clean(self, *folders: str) -> None:
+        """Remove the work folders of a task that is done."""
+        for folder in (*folders, *([self._view] if self.fetched else [])):
             await asyncio.to_thread(self.shared.cache.remove_work_dir, folder)
 
     def progress(self, stage: str, done: float, total: float) -> None:

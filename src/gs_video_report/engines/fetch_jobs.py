@@ -12,8 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 FILE, SITE = "file", "site"
+_MEDIA_SUFFIXES = frozenset({
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
+    ".ogv", ".3gp", ".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aac",
+})  # fmt: skip
+"""Addresses that end so are asked before the readers of sites are loaded, which takes a second."""
 
 
 def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +37,9 @@ def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     from gs_video_report.media.sniff import MEDIA
 
     settings = DownloadSettings.from_options(options)
-    if not site_video.knows(url):
+    names_file = PurePath(urlsplit(url).path).suffix.lower() in _MEDIA_SUFFIXES
+    is_known = not names_file and site_video.knows(url)
+    if not is_known:
         remote = look(url, settings)
         if remote.kind == MEDIA:
             return {
@@ -45,7 +53,7 @@ def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     video = site_video.describe(url, settings)
     return {
         "kind": SITE,
-        "version": video.version,
+        "version": video.version if is_known else "",  # ids of unknown pages mean nothing
         "title": video.title,
         "name": "",
         "size_bytes": None,

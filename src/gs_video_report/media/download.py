@@ -96,20 +96,23 @@ def look(url: str, settings: DownloadSettings) -> Remote:
         `open_url` raises.
     """
     with open_url(url, settings.policy) as reply:
-        head = _read_head(reply)
-        if not head:
-            raise EmptyFileError(f"{shown(url)}: the file is empty")
+        head = _read_head(reply, url)
         found = sniff(head, reply.headers.get("content-type", ""))
         return _remote(url, reply, found)
 
 
-def _read_head(reply: Reply) -> bytes:
+def _read_head(reply: Reply, url: str) -> bytes:
+    """The first bytes. Raises: EmptyFileError; DownloadError when the answer broke off at once."""
     head = b""
     while len(head) < HEAD_BYTES:
         block = reply.read(HEAD_BYTES - len(head))
         if not block:
             break
         head += block
+    if not head and _whole_length(reply):
+        raise DownloadError(f"{shown(url)}: the connection was cut before the first byte")
+    if not head:
+        raise EmptyFileError(f"{shown(url)}: the file is empty")
     return head
 
 
@@ -214,9 +217,7 @@ def _continues(reply: Reply, known: Remote, offset: int) -> bool:
 def _begin(url: str, reply: Reply, place: _Place, settings: DownloadSettings) -> Downloaded:
     if reply.status != 200:
         raise DownloadError(f"{shown(url)}: the server sends a part that was not asked for")
-    head = _read_head(reply)
-    if not head:
-        raise EmptyFileError(f"{shown(url)}: the file is empty")
+    head = _read_head(reply, url)
     remote = _remote(url, reply, sniff(head, reply.headers.get("content-type", "")))
     if remote.kind != MEDIA:
         raise NoMediaError(f"{shown(url)}: this is a web page or a playlist, not a recording")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import math
+import re
 import socket
 import ssl
 import time
@@ -29,6 +30,7 @@ READ_TIMEOUT_S = 30.0
 MAX_REDIRECTS = 10
 USER_AGENT = f"gsvr/{__version__}"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_VIDEO_QUERY = re.compile(r"v=[A-Za-z0-9_-]{11}\Z")
 _PASSING = frozenset({408, 409, 421, 425, 429})
 """Statuses below 500 after which another try may succeed."""
 _REASONS = {
@@ -216,10 +218,14 @@ def retry_after_s(text: str, now: float) -> float | None:
 
 
 def shown(url: str) -> str:
-    """An address for messages: without user name, query and fragment, at most 200 characters."""
+    """An address for messages: without user name, query and fragment, at most 200 characters.
+
+    A query that only names a video (`?v=...`) stays: without it the address tells nothing.
+    """
     try:
         parts = urlsplit(url)
         text = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        text += f"?{parts.query}" if _VIDEO_QUERY.match(parts.query) else ""
     except ValueError:
         text = "the address"
     text = "".join(c if c.isprintable() else "?" for c in text)

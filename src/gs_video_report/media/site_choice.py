@@ -63,7 +63,7 @@ def video_of(info: Mapping[str, Any]) -> SiteVideo:
     return SiteVideo(
         extractor=_text(info.get("extractor_key") or info.get("extractor") or "site"),
         video_id=_text(info.get("id")),
-        title=_text(info.get("title")),
+        title=_title(info),
         duration_s=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
         webpage_url=str(info.get("webpage_url") or ""),
         uploader=_text(info.get("uploader") or info.get("channel")),
@@ -78,6 +78,13 @@ def video_of(info: Mapping[str, Any]) -> SiteVideo:
 def _text(value: Any) -> str:
     text = "".join(c if c.isprintable() else " " for c in str(value or "")).strip()
     return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 1]}…"
+
+
+def _title(info: Mapping[str, Any]) -> str:
+    """Without the number that yt-dlp gives to players in a page, even to a single one."""
+    title = _text(info.get("title"))
+    in_page = info.get("extractor_key") == "HTML5MediaEmbed"
+    return title.removesuffix(" (1)") if in_page else title
 
 
 def _date(text: str) -> str:

@@ -56,6 +56,7 @@ _NETWORK = re.compile(
 )
 _NETWORK_CLASSES = frozenset({"TransportError", "SSLError", "ProxyError", "IncompleteRead"})
 _PREFIX = re.compile(r"^(?:ERROR:\s*)?(?:\[[^\]]*\]\s*)?(?:[\w-]{1,40}:\s)?")
+_UNRESOLVED = re.compile(r"Failed to resolve '([\w.-]+)'")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 
 
@@ -98,13 +99,21 @@ def translate(
             reason="format",
         )
     if cause in _NETWORK_CLASSES or _NETWORK.search(text):
-        return DownloadError(f"{shown(url)}: {_short(text) or 'the connection failed'}")
+        return DownloadError(f"{shown(url)}: {_network_words(text)}")
     return DownloadRefused(
         f"{shown(url)}: {_short(text) or 'yt-dlp could not read the page'}",
         hint="the site may have changed: pip install -U 'gs-video-report[download]', or download "
         "the video yourself and pass the file",
         reason="extractor",
     )
+
+
+def _network_words(text: str) -> str:
+    if found := _UNRESOLVED.search(text):
+        return f"the host {found[1]} cannot be found"
+    if re.search(r"timed out|timeout", text, re.IGNORECASE):
+        return "the server does not answer"
+    return _short(re.split(r":\s*<?\w*Connection\w*\(", text)[0]) or "the connection failed"
 
 
 def _refusal(url: str, reason: str) -> DownloadRefused:

@@ -77,6 +77,8 @@ class PlanInfo:
     """Date of the price table."""
     notes: tuple[str, ...] = ()
     """Sentences to add."""
+    asks_sites: bool = False
+    """There are addresses among the inputs, and their sites were asked."""
 
 
 @dataclass(slots=True)
@@ -151,7 +153,8 @@ class DryRun:
 
     def lines(self) -> Iterator[str]:
         """All lines, without newlines; rows are taken one by one."""
-        yield "Dry run: nothing is written, no request is sent."
+        asked = "sites are only asked for titles and lengths" if self.info.asks_sites else ""
+        yield f"Dry run: nothing is written, {asked or 'no request is sent'}."
         yield from self._table()
         yield ""
         yield from total_lines(self.totals, self.info, self.colour)
