@@ -163,7 +163,7 @@ def _template_notices(template: Template, language: str) -> list[Notice]:
             "not_done",
             f"Not done by the local engine: {', '.join(undone)}. "
             "The transcript is in the spoken language. "
-            "To get these parts, run the batch again with an engine that has a language model.",
+            "To get these parts, process the recording with --engine gemini or --engine openai.",
             "warning",
         )
     ]
