@@ -624,3 +624,83 @@ def assert_absent(key: str, folder: Path, told: str) -> None:
     assert any(p.name == "gsvr.db" for p in files)
     for path in files:
         assert key.encode() not in path.read_bytes(), path
+
+
+# --- the half-price lane -----------------------------------------------------------------------
+
+
+async def cheap(folder: Path, fake: FakeGemini, talk: Recording, **more: Any) -> VideoReport:
+    async with bench(folder, fake.url, batch=True, **more) as on:
+        on.engine.batch_poll_s = 0.01
+        return await on.analyze(talk)
+
+
+async def test_a_batch_job_answers_every_stretch_at_half_the_price(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    talk = recording(tmp_path, LONG_S)
+    report = await cheap(tmp_path / "cheap", fake, talk)
+    assert texts(report) == spoken(talk)
+    assert fake.count("batch") == 1
+    assert fake.count("generate") == 0
+    assert fake.count("batch_item") == 3
+    half = fake.spent_usd
+    assert report.provenance.usage["usd"] == pytest.approx(half)
+    async with bench(tmp_path / "dear", fake.url) as on:
+        full = await on.analyze(talk)
+    assert full.provenance.usage["usd"] == pytest.approx(2 * half, rel=0.01)
+
+
+async def test_what_a_job_fails_to_answer_is_asked_for_directly(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.fail("batch_item", "ok", "internal")
+    talk = recording(tmp_path, LONG_S)
+    report = await cheap(tmp_path / "db", fake, talk)
+    assert texts(report) == spoken(talk)
+    assert fake.count("generate") == 1
+    assert report.provenance.usage["usd"] == pytest.approx(fake.spent_usd)
+    assert "1 of 3 parts" in next(n.message for n in report.notices if n.code == "batch_fallback")
+
+
+async def test_a_failed_job_is_replaced_by_ordinary_calls(tmp_path: Path, fake: FakeGemini) -> None:
+    fake.fail("batch_item", "batch_failed")
+    talk = recording(tmp_path, LONG_S)
+    assert texts(await cheap(tmp_path / "db", fake, talk)) == spoken(talk)
+    assert fake.count("generate") == 3
+
+
+async def test_a_job_is_found_again_by_the_next_process(tmp_path: Path, fake: FakeGemini) -> None:
+    fake.polls = 3
+    talk = recording(tmp_path, LONG_S)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s = 30.0
+        running = asyncio.create_task(on.analyze(talk))
+        await asyncio.to_thread(fake.wait_for, lambda: fake.count("batch_get", ok=True) >= 1)
+        on.stopping.set()
+        with pytest.raises(StepCancelled):
+            await running
+    assert texts(await cheap(tmp_path / "db", fake, talk)) == spoken(talk)
+    assert fake.count("batch") == 1
+    assert fake.count("start") == 1
+
+
+async def test_a_job_whose_name_was_never_noted_is_found_by_its_questions(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.fail("batch", "cut_after")
+    talk = recording(tmp_path, LONG_S)
+    with pytest.raises(RetryableError, match="cut"):
+        await cheap(tmp_path / "db", fake, talk)
+    assert texts(await cheap(tmp_path / "db", fake, talk)) == spoken(talk)
+    assert fake.count("batch") == 1
+    assert fake.count("batch_item") == 3
+
+
+async def test_names_that_move_with_the_models_use_the_version_that_knows_them(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    async with bench(tmp_path / "db", fake.url, model="gemini-flash-latest") as on:
+        report = await on.analyze(recording(tmp_path))
+    assert {r.version for r in fake.log if r.op in ("generate", "start", "get")} == {"v1beta"}
+    assert report.provenance.usage["requests"] == 1

@@ -74,14 +74,17 @@ def storm(folder: Path, fake: FakeGemini, kills: int, seed: int) -> list[float]:
 
 
 def repeated(requests: list[Request], when: list[float]) -> list[Request]:
-    """Answered requests that were sent again although no kill came soon after their answer."""
+    """Requests that were sent again although no kill came between them and their answer's arrival.
+
+    (An answer to a process that was killed meanwhile goes into the void; nobody can help that.)
+    """
     seen: dict[tuple[str, float, float], list[Request]] = defaultdict(list)
     for request in requests:
         seen[request.voice, request.start_s, request.end_s].append(request)
     wrong = []
     for same in seen.values():
         for answered in same[:-1]:
-            lost = any(0 <= at - answered.sent_at < IN_FLIGHT_S for at in when)
+            lost = any(answered.at <= at < answered.sent_at + IN_FLIGHT_S for at in when)
             if answered.status == 200 and not lost:
                 wrong.append(answered)
     return wrong

@@ -32,7 +32,7 @@ KEY = "fake-gemini-key-0123456789"
 _BLOCK = 64 * 1024
 _KEEP_BYTES = 1 << 20
 _LIFE_S = 48 * 3600
-_PATH = re.compile(r"/(?:upload/)?(?:v1|v1beta)/(.+)")
+_PATH = re.compile(r"/(?:upload/)?(v1|v1beta)/(.+)")
 
 
 @dataclass
@@ -60,6 +60,8 @@ class Request:
     size_bytes: int = 0
     """Of the body received."""
     fault: str = ""
+    version: str = ""
+    """Of the API, as asked for."""
     body: dict[str, Any] = field(default_factory=dict)
 
 
@@ -316,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply(200, {"log": entries})
                 return
             found = _PATH.fullmatch(url.path)
-            rest = found.group(1) if found else ""
+            self.version, rest = found.groups() if found else ("", "")
             self._route(method, rest, upload=url.path.startswith("/upload/"))
         except _Cut:
             self._abort()
@@ -364,7 +366,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _upload_start(self) -> None:
         body = self._body()
-        self.entry = self.fake.note("start", key=self.key, body=body)
+        self.entry = self.fake.note("start", version=self.version, key=self.key, body=body)
         if self._faulted() or self._bad_key():
             return
         upload_id = self.fake.begin_upload(self.key, body.get("file", {}))
@@ -424,7 +426,7 @@ class _Handler(BaseHTTPRequestHandler):
         name, _, verb = rest.partition(":")
         op = {"GET": "get", "DELETE": "delete"}.get(method, "other")
         op = "download" if verb else "list" if name == "files" else op
-        self.entry = self.fake.note(op, key=self.key)
+        self.entry = self.fake.note(op, version=self.version, key=self.key)
         if self._faulted() or self._bad_key():
             return
         if op == "list":
@@ -450,7 +452,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _model(self, model: str, verb: str, body: dict[str, Any]) -> None:
         ops = {"generateContent": "generate", "countTokens": "count"}
         op = "batch" if verb == "batchGenerateContent" else ops.get(verb, "other")
-        self.entry = self.fake.note(op, key=self.key, model=model, body=body)
+        self.entry = self.fake.note(op, version=self.version, key=self.key, model=model, body=body)
         if op == "batch":
             self._batch_create(model, body)
             return
@@ -566,6 +568,9 @@ class _Handler(BaseHTTPRequestHandler):
                    "state": "PENDING", "inline": "requests" in source, "key": self.key,
                    "display_name": _get(batch, "displayName") or "", "output": {}}  # fmt: skip
             self.fake.batches[name] = job
+        if self.entry.fault == "cut_after":
+            self.fake.done(self.entry, 200, False)
+            raise _Cut
         self._reply(200, self._operation(job))
 
     def _batch(self, method: str, rest: str) -> None:

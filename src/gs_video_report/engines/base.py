@@ -128,6 +128,8 @@ class TaskContext:
     stall_timeout_s: float | None = None
     report_media: Callable[[str, float], Awaitable[None]] | None = None
     """report_media(fingerprint, duration_s): tell the queue what was learned by probing."""
+    idle: Callable[[bool], None] | None = None
+    """idle(True): from now on the task only waits for somebody else, which is not its own time."""
 
 
 class Engine(Protocol):

@@ -25,6 +25,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_segments as seg
 from gs_video_report.engines import stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.gemini_batch import POLL_S, BatchLane
 from gs_video_report.engines.gemini_client import (
     Connection,
     RemoteFile,
@@ -132,6 +133,7 @@ class GeminiEngine:
     ) -> None:
         self.options: GeminiOptions = parse_options(options or {})
         self.uploads = uploads or Uploads()
+        self.batch_poll_s = POLL_S
         self._keys = [_Key(secret, key_id(secret.reveal())) for secret in keys]
         self._shared: dict[str, _Shared] = {}
         model = self.options.model
@@ -243,6 +245,10 @@ class GeminiEngine:
                     ctx, link, asker, ctx.template, self.options, self.price, fetch, lost
                 )
                 windows = await self._windows(ctx, media.duration_s, reading)
+                if self.options.batch:
+                    reading.lane = BatchLane(
+                        reading, [reading.first_question(w) for w in windows], self.batch_poll_s
+                    )
                 answer = await reading.all(windows)
                 delete = not self.options.keep_uploads
                 return answer, reading

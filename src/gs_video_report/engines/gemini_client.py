@@ -24,6 +24,8 @@ from gs_video_report.errors import AuthenticationError, DependencyMissing, GsvrE
 T = TypeVar("T")
 
 API_VERSION = "v1"
+ALIAS_VERSION = "v1beta"
+"""The only version of the API that knows names such as `gemini-flash-latest`."""
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 CONNECT_TIMEOUT_S = 30.0
 FILE_TIMEOUT_S = 60.0
@@ -113,7 +115,7 @@ class Connection:
             api_key=self._key.reveal(),
             http_options=genai.types.HttpOptions(
                 base_url=self.base_url + "/",
-                api_version=API_VERSION,
+                api_version=self.api_version,
                 timeout=round(self.options.timeout_s * 1000),
                 httpx_client=httpx2.Client(verify=context),
                 httpx_async_client=http,
@@ -125,6 +127,11 @@ class Connection:
     def base_url(self) -> str:
         """Without a slash at the end."""
         return self.options.base_url or DEFAULT_BASE_URL
+
+    @property
+    def api_version(self) -> str:
+        """The version of the API that knows the model."""
+        return ALIAS_VERSION if self.options.model.endswith("-latest") else API_VERSION
 
     def auth_headers(self) -> dict[str, str]:
         """For requests that do not go through the SDK."""

@@ -28,7 +28,6 @@ from urllib.parse import urlsplit, urlunsplit
 from gs_video_report.engines import gemini_errors
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.gemini_client import (
-    API_VERSION,
     FILE_TIMEOUT_S,
     Connection,
     RemoteFile,
@@ -387,7 +386,7 @@ class _Sending:
             "X-Goog-Upload-Header-Content-Type": mime,
         }
         work = link.http.post(
-            f"{link.base_url}/upload/{API_VERSION}/files",
+            f"{link.base_url}/upload/{link.api_version}/files",
             headers=headers,
             json={"file": meta | ({"name": name} if name else {})},
             timeout=FILE_TIMEOUT_S,

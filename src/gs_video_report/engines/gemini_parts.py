@@ -143,6 +143,10 @@ class Reading:
         self._cut_notice(rest)
         return collected
 
+    def first_question(self, window: Window) -> Question:
+        """What is asked first about a stretch."""
+        return self.asker.about(window, expected=seg.answer_tokens(window.length_s))
+
     async def _read(self, window: Window, done: Answer | None, expected: int) -> seg.Verdict:
         """A readable answer about `window`. Raises: AnswerUnusable after several others."""
         reason = ""

@@ -1,0 +1,229 @@
+"""The half-price lane: the first questions about a recording go as one job of the Batch API.
+
+Truth: the journaled step `batch_job` (the job's name), the service for its state, and the step
+`generate` for each reply, as always.
+True here: a job's display name follows from its questions, and is looked for before one is made:
+a job that was created just before a kill is found and not paid for twice. The upload must live
+longer than a job may take. What a job does not answer is asked for directly, at the full price.
+Never: makes a second job for the same questions while the first one may still answer.
+Raises: StepCancelled, LimitReached, what the connection raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gs_video_report.engines.gemini_client import FILE_TIMEOUT_S, RemoteFile, read_reply
+from gs_video_report.engines.gemini_errors import ServiceError, classify
+from gs_video_report.engines.gemini_options import bucket_name
+from gs_video_report.engines.gemini_parts import Reading
+from gs_video_report.engines.gemini_request import Question
+from gs_video_report.engines.llm.quota import Need, Refused, granted
+from gs_video_report.errors import PermanentError, StepCancelled
+from gs_video_report.report.model import Notice
+
+STEP_VERSION = 1
+TIER = "batch"
+JOB_LIFE = timedelta(hours=24)
+"""The service gives up on a job after that; so do we, an hour later."""
+FILE_LIFE = JOB_LIFE + timedelta(hours=2)
+POLL_S = 30.0
+MAX_POLL_S = 300.0
+MAX_LISTED = 1000
+SUCCEEDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
+ENDED = SUCCEEDED | {"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
+
+
+def question_key(question: Question) -> str:
+    """Names a question in a job: 16 digits."""
+    text = json.dumps(question.params(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(slots=True)
+class BatchLane:
+    """One recording's job. Called with a question, it gives the reply, or None if it has none.
+
+    Args:
+        questions: all that go into the job.
+        poll_s: first pause between looks; grows to `MAX_POLL_S`.
+    """
+
+    reading: Reading
+    questions: Sequence[Question]
+    poll_s: float = POLL_S
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _replies: dict[str, dict[str, Any]] | None = None
+
+    async def __call__(self, question: Question) -> dict[str, Any] | None:
+        """The reply of the job to `question`, priced; None: ask directly."""
+        key = question_key(question)
+        if key not in {question_key(q) for q in self.questions}:
+            return None
+        async with self._lock:
+            if self._replies is None:
+                self._replies = await self._run()
+        return self._replies.get(key)
+
+    @property
+    def _what(self) -> str:
+        return f"batch job for {self.reading.ctx.media.display_name}"
+
+    def _digest(self) -> str:
+        keys = ",".join(question_key(q) for q in self.questions)
+        return hashlib.sha256(keys.encode()).hexdigest()[:24]
+
+    async def _run(self) -> dict[str, dict[str, Any]]:
+        """Replies by the key of their question."""
+        reading = self.reading
+        bucket = bucket_name(f"{reading.options.model}:batch", reading.link.key_id)
+        try:
+            async with granted(reading.ctx, bucket, self._need()) as quota:
+                replies = await self._job()
+                quota.settle(
+                    tokens_in=sum(r["tokens_in"] for r in replies.values()),
+                    tokens_out=sum(r["tokens_out"] for r in replies.values()),
+                    usd=sum(r["usd"] for r in replies.values()),
+                )
+        except Refused as error:
+            reading.ctx.limiter.penalize(bucket, error.retry_after_s)
+            raise
+        self._tell(len(replies))
+        return replies
+
+    def _need(self) -> Need:
+        needs = [self.reading.need(q, TIER) for q in self.questions]
+        return Need(sum(n.tokens for n in needs), sum(n.usd for n in needs))
+
+    def _tell(self, answered: int) -> None:
+        missing = len(self.questions) - answered
+        if missing:
+            message = (
+                f"{missing} of {len(self.questions)} parts were asked for directly, at the full "
+                "price, because the half-price job did not answer them."
+            )
+            self.reading.notices.append(Notice("batch_fallback", message))
+
+    # --- the job --------------------------------------------------------------------------------
+
+    async def _job(self) -> dict[str, dict[str, Any]]:
+        params = {"v": STEP_VERSION, "key": self.reading.link.key_id, "job": self._digest()}
+        name = str(await self.reading.ctx.step("batch_job", self._create, params=params))
+        job = await self._ended(name)
+        if job is None or _state(job) not in SUCCEEDED:
+            return {}
+        return self._read(job)
+
+    async def _create(self) -> str:
+        """Name of a job with these questions, made unless it is there."""
+        known = await self._find()
+        if known is not None:
+            return known
+        file = await self._file()
+        source = [
+            {
+                "contents": q.contents(file),
+                "config": q.config(),
+                "metadata": {"key": question_key(q)},
+            }
+            for q in self.questions
+        ]
+        link = self.reading.link
+        work = link.batches.create(
+            model=link.options.model, src=source, config={"display_name": self._display_name()}
+        )
+        job = await link.call(work, self._what, link.options.timeout_s, link.options.model)
+        return str(job.name)
+
+    def _display_name(self) -> str:
+        return f"gsvr-{self._digest()}"
+
+    async def _find(self) -> str | None:
+        """A job of ours that an earlier process made and could not note."""
+        link = self.reading.link
+        pager = await link.call(
+            link.batches.list(config={"page_size": 100}), self._what, FILE_TIMEOUT_S
+        )
+        seen = 0
+        async for job in pager:
+            seen += 1
+            usable = _state(job) not in ENDED or _state(job) in SUCCEEDED
+            if job.display_name == self._display_name() and usable:
+                return str(job.name)
+            if seen >= MAX_LISTED:
+                break
+        return None
+
+    async def _file(self) -> RemoteFile:
+        """The recording, at the service for as long as the job may take."""
+        file = await self.reading.fetch()
+        try:
+            lives = datetime.fromisoformat(file.expires_at) - self.now() > FILE_LIFE
+        except ValueError:
+            return file  # not an upload, or its end is not known
+        if not lives:
+            self.reading.lost(file)
+            file = await self.reading.fetch()
+        return file
+
+    async def _ended(self, name: str) -> Any:
+        """The job once it has ended; None when it is gone or takes too long."""
+        link, pause = self.reading.link, self.poll_s
+        until = self.now() + JOB_LIFE + timedelta(hours=1)
+        while self.now() < until:
+            try:
+                job = await link.call(link.batches.get(name=name), self._what, FILE_TIMEOUT_S)
+            except PermanentError:
+                return None
+            if _state(job) in ENDED:
+                return job
+            await self._pause(pause)
+            pause = min(pause * 1.5, MAX_POLL_S)
+        return None
+
+    async def _pause(self, seconds: float) -> None:
+        """Raises: StepCancelled when the task is to stop; the job goes on at the service."""
+        idle = self.reading.ctx.idle
+        if idle is not None:
+            idle(True)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.reading.ctx.cancelled.wait()
+        except TimeoutError:
+            return
+        finally:
+            if idle is not None:
+                idle(False)
+        raise StepCancelled("stopped while waiting for a batch job", stage="transcribe")
+
+    def _read(self, job: Any) -> dict[str, dict[str, Any]]:
+        """Replies of a job; questions that it answered with an error are not among them."""
+        found: dict[str, dict[str, Any]] = {}
+        answers = getattr(job.dest, "inlined_responses", None) or []
+        keys = [question_key(q) for q in self.questions]
+        for place, answer in enumerate(answers):
+            key = (answer.metadata or {}).get("key")
+            if key is None and len(answers) == len(keys):
+                key = keys[place]  # the service keeps the order
+            if answer.response is not None and key in keys:
+                found[str(key)] = self.reading.priced(read_reply(answer.response), TIER)
+            elif answer.error is not None:
+                self._check(answer.error)
+        return found
+
+    def _check(self, error: Any) -> None:
+        """An error of one item is asked again directly; a bad key is not."""
+        told = ServiceError(int(error.code or 0), message=str(error.message or ""))
+        if told.is_bad_key:
+            raise classify(told, self._what)
+
+
+def _state(job: Any) -> str:
+    return str(getattr(job.state, "value", job.state) or "")
