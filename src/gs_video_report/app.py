@@ -8,6 +8,7 @@ Raises: the classes of errors.py; `boundary` turns them into text.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gs_video_report.boundary import Faces
-from gs_video_report.errors import ExitCode, UsageError
+from gs_video_report.errors import UsageError
 
 if TYPE_CHECKING:
     from gs_video_report.batch.data_models import BatchOptions
@@ -130,7 +131,8 @@ def run_request(command: ProcessCommand, config: Config, spec: InputSpec | None)
     from gs_video_report.batch.planner import RunRequest
     from gs_video_report.engine_access import choose
 
-    engine, _ = choose(config, command.api_key_file)
+    # On resume the batch knows its engine; the key file is for that one.
+    engine, _ = choose(config, None if spec is None else command.api_key_file)
     options = resolved(config.batch_options(engine))
     if spec is not None:
         spec = replace(spec, skip_dirs=(options.output_dir, options.cache_dir)).absolute()
@@ -225,11 +227,20 @@ async def drain(
         keys={name: keys_for(config, name, files.get(name)) for name in names},
         engine_options={name: config.engine_options(name) for name in options.fallback},
         webhook=check_url(str(webhook)) if webhook else None,
+        command_tail=command_tail(command),
         progress_file=command.progress_file,
         cache_limit_bytes=int(config.value("cache_limit_bytes")),
     )
     result = await BatchProcessor(database, opened.row, printer, settings).run()
     return result.exit_code
+
+
+def command_tail(command: ProcessCommand) -> str:
+    """Options given here that a following command needs, too, to find the same database."""
+    given = {"--db": command.flags.get("db"), "--config": command.config_file}
+    return "".join(
+        f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value is not None
+    )
 
 
 def tell_engine(
@@ -282,6 +293,3 @@ async def queue_of(config: Config, *, read_only: bool) -> AsyncIterator[TaskQueu
         yield TaskQueue(database)
     finally:
         await database.close()
-
-
-EXIT_OK = int(ExitCode.OK)

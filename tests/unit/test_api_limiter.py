@@ -420,7 +420,9 @@ async def test_cost_limit_counts_all_buckets_and_earlier_runs() -> None:
     with pytest.raises(LimitReached) as caught:
         async with limiter.reserve("other", usd=0.3):
             pass
-    assert caught.value.message == "the cost limit of $1.00 is reached ($0.80 spent)"
+    assert caught.value.message == (
+        "the next request could pass the cost limit of $1.00 ($0.80 spent, up to $0.30 more)"
+    )
     assert caught.value.resume_at is None
 
 

@@ -276,8 +276,9 @@ class ApiLimiter:
             return False
         if self._spent_usd >= limit or self._spent_usd + reservation.usd > limit:
             raise LimitReached(
-                f"the cost limit of ${limit:.2f} is reached (${self._spent_usd:.2f} spent)",
-                hint="raise the cost limit, then resume the batch",
+                f"the next request could pass the cost limit of {_usd(limit)} "
+                f"({_usd(self._spent_usd)} spent, up to {_usd(reservation.usd)} more)",
+                hint="raise the limit with --cost-limit, then resume the batch",
                 limit_usd=limit,
                 spent_usd=round(self._spent_usd, 6),
             )
@@ -368,3 +369,8 @@ class ApiLimiter:
 def _wake_first(line: deque[_Ticket]) -> None:
     if line:
         line[0].wake()
+
+
+def _usd(value: float) -> str:
+    """Cents where they tell enough, else four digits."""
+    return f"${value:.2f}" if value == 0 or value >= 0.1 else f"${value:.4f}"
