@@ -16,7 +16,7 @@ import pytest
 
 from gs_video_report import progress
 from gs_video_report.errors import FileMissingError, ModelMissing
-from gs_video_report.media import asr
+from gs_video_report.media import asr, dropouts, whisper
 from gs_video_report.media.asr import (
     AsrParams,
     detect_language,
@@ -26,6 +26,7 @@ from gs_video_report.media.asr import (
 from gs_video_report.media.asr_models import resolve_model
 from gs_video_report.media.audio import extract_audio
 from gs_video_report.media.doubt import Evidence, is_doubtful
+from gs_video_report.media.sentences import SpokenWord
 from gs_video_report.media.vad import Chunk, plan_chunks
 from tests.support.media_speech import real_media, write_pcm
 
@@ -105,8 +106,8 @@ class Scripted:
 
 def answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *answers: tuple[str, float]) -> Any:
     model = Scripted(*answers)
-    monkeypatch.setattr(asr, "_model", lambda _: model)
-    path = str(write_pcm(tmp_path / "a.pcm", np.zeros(10 * SECOND)))
+    monkeypatch.setattr(whisper, "load_model", lambda _: model)
+    path = str(write_pcm(tmp_path / "a.pcm", np.zeros(10 * SECOND)))  # silence: nothing missed
     return model, transcribe_chunk("m", path, SECOND, 5 * SECOND, "zh")
 
 
@@ -142,6 +143,37 @@ def test_without_word_times_segments_still_have_times(
     assert found.segments[0].start_s == 1.0
     assert found.segments[0].end_s == found.segments[1].start_s == pytest.approx(2.71, abs=0.01)
     assert found.segments[-1].end_s == 5.0
+
+
+def test_speech_without_words_is_found_and_cut_at_a_pause() -> None:
+    """10 s of speech, a short pause, 10 s of speech; the words only cover the second half."""
+    speech = [0.95] * 310 + [0.02] * 12 + [0.95] * 310
+    words = [SpokenWord(10.3 + n * 0.5, 10.8 + n * 0.5, " w") for n in range(20)]
+    missed = dropouts.missed_speech(words, speech)
+    assert missed is not None
+    assert missed[0] == 0
+    assert 300 <= missed[1] <= 315
+    cut = dropouts.cut_window(missed, speech)
+    assert cut is not None
+    assert 310 <= cut < 322
+    assert dropouts.could_be_missing(words, 20.2)
+
+
+def test_a_word_stretched_over_what_was_left_out_covers_only_a_word() -> None:
+    speech = [0.95] * 300
+    words = [SpokenWord(0.0, 0.5, "a"), SpokenWord(0.5, 9.0, " b"), SpokenWord(9.0, 9.6, " c")]
+    assert dropouts.missed_speech(words, speech) is not None
+
+
+def test_pauses_without_words_are_no_dropouts() -> None:
+    speech = [0.9] * 60 + [0.05] * 150 + [0.9] * 60
+    words = [SpokenWord(0.0, 1.8, "a b c"), SpokenWord(0.9, 1.9, " d"), SpokenWord(6.8, 7.8, " e")]
+    words += [SpokenWord(7.6, 8.6, " f")]
+    assert dropouts.missed_speech(words, speech) is None
+
+
+def test_speech_too_short_to_cut_stays_whole() -> None:
+    assert dropouts.cut_window((0, 40), [0.9] * 40) is None
 
 
 def test_chinese_is_asked_for_in_simplified_characters(
@@ -202,7 +234,7 @@ def test_nothing_is_invented_for_what_is_no_speech(
     path = str(write_pcm(tmp_path / "a.pcm", sound))
     found = transcribe_chunk(model_dir, path, 0, 4 * SECOND, language)
     assert (found.text, found.segments) == ("", ())
-    assert found.dropped
+    assert found.dropped  # the model did say something
 
 
 @pytest.mark.media

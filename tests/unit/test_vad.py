@@ -21,6 +21,7 @@ from gs_video_report.media.vad import (
     plan_chunks,
     speech_probabilities,
     speech_spans,
+    widen_chunks,
 )
 from tests.support.media_speech import read_pcm, real_media, write_pcm
 
@@ -76,12 +77,12 @@ def test_endless_speech_without_any_pause_is_cut_all_the_same() -> None:
 
 
 def test_short_pauses_are_merged_and_long_ones_are_not() -> None:
-    spans = [(0, 4 * SECOND), (int(4.2 * SECOND), 8 * SECOND), (9 * SECOND, 14 * SECOND)]
+    spans = [(0, 4 * SECOND), (int(4.9 * SECOND), 8 * SECOND), (9 * SECOND, 14 * SECOND)]
     assert merge_spans(spans, PARAMS) == [(0, 8 * SECOND), (9 * SECOND, 14 * SECOND)]
 
 
 def test_a_short_chunk_takes_in_its_neighbour_but_not_across_a_long_pause() -> None:
-    spans = [(0, SECOND), (2 * SECOND, 6 * SECOND), (60 * SECOND, 61 * SECOND)]
+    spans = [(0, SECOND), (int(2.5 * SECOND), 6 * SECOND), (60 * SECOND, 61 * SECOND)]
     assert merge_spans(spans, PARAMS) == [(0, 6 * SECOND), (60 * SECOND, 61 * SECOND)]
 
 
@@ -92,6 +93,31 @@ def test_merging_stops_at_the_longest_chunk() -> None:
         (20 * SECOND, 40 * SECOND),
         (40 * SECOND, 60 * SECOND),
     ]
+
+
+def test_doubtful_sound_beside_a_chunk_is_taken_in() -> None:
+    probabilities = [0.0] * 100 + [0.2] * 30 + [0.0] * 20 + [0.9] * 100 + [0.0] * 300
+    total = len(probabilities) * WINDOW
+    (chunk,) = widen_chunks([(150 * WINDOW, 250 * WINDOW)], probabilities, total, PARAMS)
+    assert chunk == (100 * WINDOW, 250 * WINDOW)
+
+
+def test_doubtful_sound_far_from_any_chunk_is_left_alone() -> None:
+    probabilities = [0.2] * 30 + [0.0] * 100 + [0.9] * 100
+    chunk = (130 * WINDOW, 230 * WINDOW)
+    assert widen_chunks([chunk], probabilities, 230 * WINDOW, PARAMS) == [chunk]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.15, 0.9]), max_size=2_000))
+def test_widened_chunks_contain_the_old_ones_and_stay_apart(values: list[float]) -> None:
+    total = len(values) * WINDOW
+    chunks = merge_spans(speech_spans(values, total, PARAMS), PARAMS)
+    widened = widen_chunks(chunks, values, total, PARAMS)
+    assert len(widened) == len(chunks)
+    assert all(w[0] <= c[0] and c[1] <= w[1] for w, c in zip(widened, chunks, strict=True))
+    assert all(a[1] <= b[0] for a, b in pairwise(widened))
+    assert all(a >= 0 and b <= total and b - a <= 25 * SECOND for a, b in widened)
 
 
 pieces = st.lists(

@@ -1,38 +1,34 @@
 """Turn chunks of speech into text with a local Whisper model, the same way every time.
 
-Truth: no randomness. Temperature is always 0; a chunk that loops is tried again with firmer
-settings, in a fixed order. The same samples, model, versions and processor give the same text.
-One thread per call: throughput comes from several processes. The model stays loaded in its process.
+Truth: the same samples, model, versions and processor give the same text. Speech that the model
+left out is found by its missing words, and the chunk is cut there and asked for again.
+Throughput comes from several processes with one thread each.
 Never: downloads, follows text of earlier chunks (a mistake cannot spread), reports text that the
 model itself doubts is speech.
-Sources: SYSTRAN/faster-whisper 1.2.1; the compression test for loops and the no-speech rule are
-those of openai/whisper (`transcribe.py`), here without random fallbacks.
 Raises: DependencyMissing, ModelMissing, FileMissingError, FileUnreadableError.
 """
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gs_video_report.errors import DependencyMissing, ModelMissing, from_os_error
-from gs_video_report.media.audio import SAMPLE_RATE
+from gs_video_report.errors import from_os_error
+from gs_video_report.media import dropouts
 from gs_video_report.media.container import display_name
-from gs_video_report.media.doubt import Evidence, is_doubtful
-from gs_video_report.media.sentences import (
-    SpokenWord,
-    group_words,
-    join_words,
-    spread_words,
+from gs_video_report.media.doubt import is_doubtful
+from gs_video_report.media.sentences import SpokenWord, group_words, join_words
+from gs_video_report.media.vad import WINDOW, Chunk, probabilities_of
+from gs_video_report.media.whisper import (
+    HEARD_S,
+    SAMPLE_RATE,
+    AsrParams,
+    Heard,
+    cpu_hash,
+    load_model,
+    recognise,
 )
-from gs_video_report.media.vad import Chunk
 from gs_video_report.progress import report
 
 if TYPE_CHECKING:
@@ -40,28 +36,19 @@ if TYPE_CHECKING:
 
     Samples = np.ndarray[Any, np.dtype[np.float32]]
 
-PROMPTS = {"zh": "以下是普通话的句子。"}
-"""Language -> text that the model takes as said before. Chinese: gives Simplified characters."""
+__all__ = [
+    "AsrParams",
+    "ChunkText",
+    "SpeechSegment",
+    "detect_language",
+    "engine_fingerprint",
+    "transcribe_chunk",
+]
 
-_FIRM: tuple[dict[str, Any], ...] = (
-    {},
-    {"no_repeat_ngram_size": 4},
-    {"no_repeat_ngram_size": 3, "repetition_penalty": 1.2},
-)
-_HEARD_S = 30  # what Whisper hears at once
 _LANGUAGE_SPOTS = 5
 _SURE = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class AsrParams:
-    """Settings of recognition; part of the key under which texts are stored."""
-
-    beam_size: int = 5
-    word_times: bool = True
-    """False: times of words are spread over the chunk by length; saves about a tenth of the CPU."""
-    loop_ratio: float = 2.4
-    """Text that shrinks more than this when compressed repeats itself."""
+_MAX_CUTS = 3
+_WORTH_S = 0.6  # a cut is kept when it gives words to this much more speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +59,7 @@ class SpeechSegment:
     end_s: float
     text: str
     avg_logprob: float
-    """Of the chunk it belongs to."""
+    """Of the window it was heard in."""
     words: tuple[SpokenWord, ...]
 
 
@@ -84,11 +71,11 @@ class ChunkText:
     """Empty when the chunk holds no speech after all."""
     segments: tuple[SpeechSegment, ...]
     avg_logprob: float
-    """Mean log-probability of the tokens, <= 0; below -1 is poor."""
+    """Mean log-probability of the tokens, <= 0; below -1 is poor. Of the worst part."""
     no_speech_prob: float
     compression_ratio: float
     retries: int
-    """How often the chunk was tried again because the text repeated itself."""
+    """How often it was asked again: the text repeated itself, or left speech out."""
     dropped: str = ""
     """Text that was judged to be an invention of the model, for logs."""
 
@@ -113,13 +100,22 @@ def transcribe_chunk(
     params = params or AsrParams()
     report(0.0, (end - start) / SAMPLE_RATE)
     samples = _samples(pcm_path, start, end)
+    parts = _hear(model_dir, samples, language, params, _MAX_CUTS)
     begin_s, end_s = start / SAMPLE_RATE, end / SAMPLE_RATE
-    heard, retries = _recognise(_model(model_dir), samples, language, params)
     report(end_s - begin_s, end_s - begin_s)
-    if is_doubtful(heard.evidence(PROMPTS.get(language, ""))):
-        return heard.as_text("", (), retries, dropped=heard.text)
-    words = heard.words or spread_words(heard.text, 0.0, end_s - begin_s)
-    return heard.as_text(heard.text, _segments(words, begin_s, end_s, heard), retries)
+    believed = [part for part in parts if not is_doubtful(part.heard.evidence(language))]
+    dropped = [part.heard.text for part in parts if part not in believed]
+    segments = [s for part in believed for s in _segments(part, begin_s, end_s)]
+    measured = [part.heard for part in believed or parts]
+    return ChunkText(
+        text=" ".join(part.heard.text for part in believed),
+        segments=tuple(segments),
+        avg_logprob=round(min(heard.avg_logprob for heard in measured), 4),
+        no_speech_prob=round(max(heard.no_speech_prob for heard in measured), 4),
+        compression_ratio=round(max(heard.compression_ratio for heard in measured), 3),
+        retries=sum(part.heard.retries for part in parts) + len(parts) - 1,
+        dropped=" ".join(dropped),
+    )
 
 
 def detect_language(
@@ -137,7 +133,7 @@ def detect_language(
         (ISO 639-1 code, mean probability); ("", 0.0) when there is no speech.
     """
     spans = [_span(chunk) for chunk in chunks]
-    model = _model(model_dir)
+    model = load_model(model_dir)
     if not spans:
         return "", 0.0
     if not model.model.is_multilingual:
@@ -170,107 +166,58 @@ def engine_fingerprint() -> str:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             found.append(f"{package} missing")
-    return "; ".join([*found, "int8", f"cpu {_cpu_hash()}"])
+    return "; ".join([*found, "int8", f"cpu {cpu_hash()}"])
 
 
-# --- inside ------------------------------------------------------------------------------------
+# --- inside ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
-    """One answer of the model; word times are relative to the chunk."""
+class _Part:
+    """A piece of a chunk and what was heard in it; `at_s` counts from the start of the chunk."""
 
-    text: str
-    words: list[SpokenWord]
-    avg_logprob: float
-    no_speech_prob: float
-    compression_ratio: float
-
-    def evidence(self, prompt: str) -> Evidence:
-        return Evidence(self.text, self.avg_logprob, self.no_speech_prob, prompt)
-
-    def as_text(
-        self, text: str, segments: tuple[SpeechSegment, ...], retries: int, dropped: str = ""
-    ) -> ChunkText:
-        return ChunkText(
-            text=text,
-            segments=segments,
-            avg_logprob=round(self.avg_logprob, 4),
-            no_speech_prob=round(self.no_speech_prob, 4),
-            compression_ratio=round(self.compression_ratio, 3),
-            retries=retries,
-            dropped=dropped,
-        )
+    at_s: float
+    heard: Heard
+    missed_s: float
 
 
-def _recognise(
-    model: Any, samples: Samples, language: str, params: AsrParams
-) -> tuple[_Heard, int]:
-    """Climb the ladder of firmer settings until the text does not loop."""
-    tries: list[_Heard] = []
-    for firm in _FIRM:
-        tries.append(_ask(model, samples, language, params, firm))
-        if tries[-1].compression_ratio <= params.loop_ratio:
-            return tries[-1], len(tries) - 1
-    return min(tries, key=lambda heard: heard.compression_ratio), len(tries) - 1
+def _hear(
+    model_dir: str, samples: Samples, language: str, params: AsrParams, cuts: int
+) -> list[_Part]:
+    """Recognise; where speech has no words, cut there and recognise both sides by themselves."""
+    heard = recognise(model_dir, samples, language, params)
+    seconds = len(samples) / SAMPLE_RATE
+    if not params.word_times or not dropouts.could_be_missing(heard.words, seconds):
+        return [_Part(0.0, heard, 0.0)]
+    probabilities = probabilities_of(samples)
+    whole = _Part(0.0, heard, dropouts.missed_s(heard.words, probabilities))
+    missed = dropouts.missed_speech(heard.words, probabilities)
+    window = None if missed is None or cuts == 0 else dropouts.cut_window(missed, probabilities)
+    if window is None:
+        return [whole]
+    cut = window * WINDOW
+    before = _hear(model_dir, samples[:cut], language, params, cuts - 1)
+    after = _hear(model_dir, samples[cut:], language, params, cuts - 1)
+    parts = before + [replace(part, at_s=part.at_s + cut / SAMPLE_RATE) for part in after]
+    still_missed_s = sum(part.missed_s for part in parts)
+    return parts if still_missed_s + _WORTH_S <= whole.missed_s else [whole]
 
 
-def _ask(
-    model: Any, samples: Samples, language: str, params: AsrParams, firm: dict[str, Any]
-) -> _Heard:
-    segments, _ = model.transcribe(
-        samples,
-        language=language if model.model.is_multilingual else "en",
-        beam_size=params.beam_size,
-        temperature=0.0,
-        without_timestamps=True,
-        word_timestamps=params.word_times,
-        condition_on_previous_text=False,
-        vad_filter=False,
-        no_speech_threshold=None,
-        log_prob_threshold=None,
-        compression_ratio_threshold=None,
-        initial_prompt=PROMPTS.get(language),
-        **firm,
-    )
-    # Without time stamps the first segment is the whole window. Asking for more would make
-    # faster-whisper listen again to the silence after the last word, and invent text for it.
-    found = list(islice(segments, 1))
-    words = [
-        SpokenWord(float(word.start), float(word.end), word.word)
-        for segment in found
-        for word in segment.words or ()
-    ]
-    return _Heard(
-        text="".join(segment.text for segment in found).strip(),
-        words=words,
-        avg_logprob=min((float(s.avg_logprob) for s in found), default=0.0),
-        no_speech_prob=max((float(s.no_speech_prob) for s in found), default=1.0),
-        compression_ratio=max((float(s.compression_ratio) for s in found), default=0.0),
-    )
-
-
-def _segments(
-    words: Iterable[SpokenWord], begin_s: float, end_s: float, heard: _Heard
-) -> tuple[SpeechSegment, ...]:
+def _segments(part: _Part, begin_s: float, end_s: float) -> list[SpeechSegment]:
     """Sentences with absolute times that stay inside the chunk and never run backwards."""
     placed: list[SpokenWord] = []
-    at = begin_s
-    for word in words:
-        start = min(max(begin_s + word.start_s, at), end_s)
-        at = min(max(begin_s + word.end_s, start), end_s)
+    at = begin_s + part.at_s
+    for word in part.heard.words:
+        start = min(max(begin_s + part.at_s + word.start_s, at), end_s)
+        at = min(max(begin_s + part.at_s + word.end_s, start), end_s)
         placed.append(SpokenWord(round(start, 3), round(at, 3), word.text))
-    return tuple(
-        SpeechSegment(
-            group[0].start_s,
-            group[-1].end_s,
-            join_words(group),
-            round(heard.avg_logprob, 4),
-            tuple(group),
-        )
-        for group in group_words(placed)
-        if join_words(group)
-    )
+    logprob = round(part.heard.avg_logprob, 4)
+    groups = [(group, join_words(group)) for group in group_words(placed)]
+    return [
+        SpeechSegment(group[0].start_s, group[-1].end_s, text, logprob, tuple(group))
+        for group, text in groups
+        if text
+    ]
 
 
 def _samples(pcm_path: str, start: int, end: int) -> Samples:
@@ -304,39 +251,8 @@ def _spots(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     for index in (picked[i] for i in order):
         start, end = spans[index]
         for _, later in spans[index + 1 :]:
-            if later - start > _HEARD_S * SAMPLE_RATE:
+            if later - start > HEARD_S * SAMPLE_RATE:
                 break
             end = later
-        spots.append((start, min(end, start + _HEARD_S * SAMPLE_RATE)))
+        spots.append((start, min(end, start + HEARD_S * SAMPLE_RATE)))
     return spots
-
-
-@lru_cache(maxsize=1)
-def _model(model_dir: str) -> Any:
-    try:
-        from faster_whisper import WhisperModel
-    except ImportError as error:
-        raise DependencyMissing(
-            "speech recognition needs faster-whisper, which is not installed",
-            hint="pip install 'gs-video-report[local]'",
-        ) from error
-    for name in ("model.bin", "tokenizer.json"):  # without the latter it would be downloaded
-        if not (Path(model_dir) / name).is_file():
-            raise ModelMissing(f"{model_dir}: not a speech model folder, {name} is missing")
-    began = time.monotonic()
-    model = WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
-    report(0.0, time.monotonic() - began)
-    return model
-
-
-@lru_cache(maxsize=1)
-def _cpu_hash() -> str:
-    """Eight digits that stand for the processor's instruction sets."""
-    flags = platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-        named = [line for line in lines if line.startswith(("flags", "Features"))]
-        flags += " ".join(sorted(named[0].split(":", 1)[1].split())) if named else ""
-    except OSError:
-        flags += platform.processor()
-    return hashlib.sha256(flags.encode()).hexdigest()[:8]

@@ -5,8 +5,7 @@ over the whole file with its state carried on, so that memory is flat and there 
 which something could be lost. Everything after the model is a pure function of the probabilities.
 Never: cuts inside speech, unless one stretch is longer than `VadParams.max_chunk_s`.
 Sources: the hysteresis is that of Silero VAD (snakers4/silero-vad, MIT) as adapted by
-faster-whisper 1.2.1; merging only across short pauses keeps Whisper from dropping sentences when
-several speakers share one window.
+faster-whisper 1.2.1.
 Raises: DependencyMissing without the local extra; FileMissingError, FileUnreadableError.
 """
 
@@ -49,12 +48,20 @@ class VadParams:
     """Kept on both sides of speech, less where two stretches are closer than twice this."""
     max_chunk_s: float = 25.0
     """No chunk is longer. Whisper hears 30 s at once."""
-    merge_gap_s: float = 0.3
-    """Stretches closer than this (after padding) share a chunk."""
+    merge_gap_s: float = 1.0
+    """Stretches closer than this (after padding) share a chunk: context helps, and every chunk
+    costs as much as 30 s. (Speech that Whisper then leaves out is found again: `dropouts`.)"""
     min_chunk_s: float = 3.0
     """A chunk shorter than this takes in its neighbour across a longer gap ..."""
     max_merge_gap_s: float = 2.0
     """... but never across one longer than this."""
+    weak_threshold: float = 0.1
+    """Doubtful sound from this probability on, next to a chunk, is taken into it: it costs
+    nothing, because Whisper always hears 30 s, and saves words under music and noise."""
+    weak_gap_s: float = 1.5
+    """Doubtful windows may lie this far apart."""
+    weak_reach_s: float = 4.0
+    """At most this much is taken in, on each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,10 @@ def plan_chunks(pcm_path: str, params: VadParams | None = None) -> tuple[Chunk, 
     total = pcm_samples(pcm_path)
     if total == 0:
         return ()
-    spans = speech_spans(speech_probabilities(pcm_path), total, params)
-    merged = merge_spans(spans, params)
-    return tuple(Chunk(index, start, end) for index, (start, end) in enumerate(merged))
+    probabilities = speech_probabilities(pcm_path)
+    merged = merge_spans(speech_spans(probabilities, total, params), params)
+    widened = widen_chunks(merged, probabilities, total, params)
+    return tuple(Chunk(index, start, end) for index, (start, end) in enumerate(widened))
 
 
 def pcm_samples(pcm_path: str) -> int:
@@ -122,6 +130,40 @@ def merge_spans(spans: Sequence[tuple[int, int]], params: VadParams) -> list[tup
         else:
             chunks.append((start, end))
     return chunks
+
+
+def widen_chunks(
+    chunks: Sequence[tuple[int, int]],
+    probabilities: Sequence[float],
+    total: int,
+    params: VadParams,
+) -> list[tuple[int, int]]:
+    """Let chunks grow over doubtful sound beside them, never into each other or over the limit."""
+    longest = round(params.max_chunk_s * SAMPLE_RATE)
+    widened: list[tuple[int, int]] = []
+    for index, (start, end) in enumerate(chunks):
+        floor = widened[-1][1] if widened else 0
+        ceiling = chunks[index + 1][0] if index + 1 < len(chunks) else total
+        first = max(_reach(probabilities, start, -1, params), floor, end - longest)
+        last = min(_reach(probabilities, end, 1, params), ceiling, min(first, start) + longest)
+        widened.append((min(first, start), max(last, end)))
+    return widened
+
+
+def _reach(probabilities: Sequence[float], border: int, step: int, params: VadParams) -> int:
+    """How far doubtful sound goes on from `border`, in samples; `border` if there is none."""
+    at = border // WINDOW
+    gap = round(params.weak_gap_s * SAMPLE_RATE / WINDOW)
+    found = border
+    misses = 0
+    for index in range(at, at + step * round(params.weak_reach_s * SAMPLE_RATE / WINDOW), step):
+        if not 0 <= index < len(probabilities) or misses > gap:
+            break
+        misses += 1
+        if probabilities[index] >= params.weak_threshold:
+            misses = 0
+            found = (index if step < 0 else index + 1) * WINDOW
+    return min(found, border) if step < 0 else max(found, border)
 
 
 def _belongs(chunk: tuple[int, int], start: int, params: VadParams) -> bool:
@@ -206,6 +248,13 @@ def speech_probabilities(pcm_path: str) -> list[float]:
             told = time.monotonic()
             report(len(found) * WINDOW / SAMPLE_RATE, total_s)
     return found
+
+
+def probabilities_of(samples: np.ndarray[Any, np.dtype[np.float32]]) -> list[float]:
+    """As `speech_probabilities()`, for at most a minute of samples (-1..1) in memory."""
+    import numpy as np
+
+    return _SileroStream().run(np.pad(samples, (0, -len(samples) % WINDOW)))
 
 
 def _blocks(pcm_path: str) -> Iterator[np.ndarray[Any, np.dtype[np.float32]]]:
