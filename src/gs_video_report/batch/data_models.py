@@ -88,7 +88,6 @@ TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
             TaskStatus.RETRYING,
             TaskStatus.CANCELLED,
             TaskStatus.PENDING,  # released unfinished (graceful stop) or lease lapsed
-            TaskStatus.SKIPPED,  # the worker found that the output is already there
         }
     ),
     TaskStatus.RETRYING: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.PENDING}),
