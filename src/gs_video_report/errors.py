@@ -445,13 +445,6 @@ class NotFoundError(UsageError):
     default_hint = "see: gsvr batch list"
 
 
-class BatchLocked(UsageError):
-    """A live process holds what the command needs alone."""
-
-    code = "E_LOCKED"
-    exit_code = ExitCode.LOCKED
-
-
 class CheckpointError(UsageError):
     """A checkpoint file is cut short, altered, or from a newer version."""
 
