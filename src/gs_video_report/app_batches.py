@@ -51,7 +51,10 @@ async def list_batches(access: ProcessCommand, json: bool, limit: int) -> int:
     if json:
         say_json(tables.batch_list_json(states))
         return OK
-    for line in tables.batch_list(states, now=_now(), columns=_columns(), colour=_colour()):
+    lines = tables.batch_list(
+        states, now=_now(), columns=_columns(), colour=_colour(), tail=app.command_tail(access)
+    )
+    for line in lines:
         say(line)
     return OK
 
@@ -61,14 +64,15 @@ async def status(access: ProcessCommand, json: bool, ref: str, watch: bool) -> i
     async with queue_of(app.load(access), read_only=True) as queue:
         while True:
             state = await commands.batch_state(queue, ref)
-            await _show_status(queue, state, json, clear=watch and sys.stdout.isatty())
+            clear = watch and sys.stdout.isatty()
+            await _show_status(queue, state, json, clear=clear, tail=app.command_tail(access))
             if not watch or not state.live:
                 return OK
             await asyncio.sleep(WATCH_S)
 
 
 async def _show_status(
-    queue: TaskQueue, state: commands.BatchState, json: bool, *, clear: bool
+    queue: TaskQueue, state: commands.BatchState, json: bool, *, clear: bool, tail: str
 ) -> None:
     from gs_video_report.batch.processor import failure_groups
 
@@ -78,10 +82,16 @@ async def _show_status(
     if json:
         from gs_video_report.terminal.stream import json_line
 
-        say(json_line(tables.batch_status_json(state, failures, running=running)))
+        say(json_line(tables.batch_status_json(state, failures, running=running, tail=tail)))
         return
     lines = tables.batch_status(
-        state, failures, running=running, now=_now(), columns=_columns(), colour=_colour()
+        state,
+        failures,
+        running=running,
+        now=_now(),
+        columns=_columns(),
+        colour=_colour(),
+        tail=tail,
     )
     if clear:
         sys.stdout.write("\x1b[H\x1b[J")
@@ -108,7 +118,7 @@ async def pause(access: ProcessCommand, json: bool, ref: str) -> int:
     """`gsvr batch pause`."""
     async with queue_of(app.load(access), read_only=False) as queue:
         state = await commands.pause(queue, ref)
-    return _changed(state, json, f"gsvr batch resume {state.row.batch_id}")
+    return _changed(access, state, json, "resume")
 
 
 async def cancel(access: ProcessCommand, json: bool, ref: str, yes: bool) -> int:
@@ -118,16 +128,17 @@ async def cancel(access: ProcessCommand, json: bool, ref: str, yes: bool) -> int
         confirm(yes, f"Cancel batch {row.batch_id} ({row.name})?")
         state, ended = await commands.cancel(queue, row.batch_id)
     if not json:
-        say(f"{ended} waiting videos cancelled")
-    return _changed(state, json, f"gsvr batch retry {state.row.batch_id}")
+        say(f"waiting videos cancelled: {ended}")
+    return _changed(access, state, json, "retry")
 
 
-def _changed(state: commands.BatchState, json: bool, following: str) -> int:
+def _changed(access: ProcessCommand, state: commands.BatchState, json: bool, verb: str) -> int:
+    tail = app.command_tail(access)
     if json:
-        say_json(tables.batch_status_json(state))
+        say_json(tables.batch_status_json(state, tail=tail))
     else:
         say(f"Batch {state.row.batch_id} is {state.word}: {tables.counts_text(state.counts)}")
-        say(f"Next:  {following}")
+        say(f"Next:  gsvr batch {verb} {state.row.batch_id}{tail}")
     return OK
 
 
@@ -137,15 +148,21 @@ async def retry(
     """`gsvr batch retry`: put tasks back and, unless told otherwise, process them."""
     async with queue_of(app.load(access), read_only=False) as queue:
         batch_id, count = await commands.retry(queue, ref, failed=failed)
-    if not count:
-        if not faces.json:
-            say("nothing to retry")
-        return OK
-    if not start:
-        say(f"{count} videos wait again\nNext:  gsvr batch resume {batch_id}")
+    if not count or not start:
+        _tell_retry(access, faces, batch_id, count)
         return OK
     access.faces, access.resume_from = faces, batch_id
     return await app.process(access)
+
+
+def _tell_retry(access: ProcessCommand, faces: Faces, batch_id: str, count: int) -> None:
+    following = f"gsvr batch resume {batch_id}{app.command_tail(access)}" if count else None
+    if faces.json:
+        say_json({"v": 1, "type": "retry", "batch": batch_id, "requeued": count, "next": following})
+        return
+    say(f"videos that wait again: {count}" if count else "nothing to retry")
+    if following:
+        say(f"Next:  {following}")
 
 
 async def checkpoints(access: ProcessCommand, json: bool, ref: str | None) -> int:
@@ -207,7 +224,7 @@ async def verify(access: ProcessCommand, faces: Faces, ref: str, *, repair: bool
     """`gsvr batch verify`: 0 when all is sound (or mended), 3 when reports are damaged."""
     async with queue_of(app.load(access), read_only=not repair) as queue:
         report = await commands.verify(queue, ref, repair=repair)
-    _tell_verify(report, faces.json)
+    _tell_verify(report, faces.json, app.command_tail(access))
     if report.database:
         return int(ExitCode.FAILED)
     if not report.problems:
@@ -218,7 +235,7 @@ async def verify(access: ProcessCommand, faces: Faces, ref: str, *, repair: bool
     return await app.process(access)
 
 
-def _tell_verify(report: commands.VerifyReport, json: bool) -> None:
+def _tell_verify(report: commands.VerifyReport, json: bool, tail: str) -> None:
     from gs_video_report.terminal.stream import json_line
     from gs_video_report.terminal.styles import clean, plural
 
@@ -241,7 +258,7 @@ def _tell_verify(report: commands.VerifyReport, json: bool) -> None:
     if report.problems:
         say(f"{plural(report.checked, 'report')} checked, {len(report.problems)} not as written")
         if not report.requeued:
-            say(f"Next:  gsvr batch verify {report.batch_id} --repair")
+            say(f"Next:  gsvr batch verify {report.batch_id} --repair{tail}")
     else:
         say(f"{plural(report.checked, 'report')} checked: all as written")
 

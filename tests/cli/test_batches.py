@@ -138,3 +138,18 @@ def test_render_writes_another_template_without_any_engine(gsvr: Gsvr, tmp_path:
         assert (made / slide["image"]).exists()
     assert (made / report["media"]["source"]).resolve() == tmp_path / "in" / "talk.mp4"
     assert not (tmp_path / "cache").exists()
+
+
+def test_commands_that_are_named_go_to_the_same_database(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.mp4").touch()
+    answer = gsvr("batch", "process", "-d", "in", "--cache-dir", "cache", "--db", "own.db")
+    assert answer.code == 3
+    assert "--db own.db --failed" in answer.err
+    (errors,) = (tmp_path / "batch_output").glob("errors-*.md")
+    assert "--failed --db own.db" in errors.read_text()
+    assert "--failed --db own.db" in gsvr("batch", "status", "--db", "own.db").out
+    waiting = gsvr("batch", "retry", "latest", "--db", "own.db", "--no-run", "--json")
+    value = json.loads(waiting.out)
+    assert (value["type"], value["requeued"]) == ("retry", 1)
+    assert value["next"].endswith(" --db own.db")

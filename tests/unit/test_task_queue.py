@@ -735,3 +735,21 @@ async def test_a_file_replaced_after_its_report_waits_again(
     counts = await queue.counts(BATCH)
     assert (counts.completed, counts.failed, counts.pending) == (0, 0, 5)
     assert (await queue.get_task(done.ref)).video == replaced[0].video
+
+
+# --- what people see ------------------------------------------------------------------------------
+
+
+async def test_a_batch_between_two_tasks_is_not_called_interrupted(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    """Pins: while all its videos waited for a retry, a working batch looked abandoned."""
+    from gs_video_report.batch import commands
+
+    await queue.set_batch_status(BATCH, BatchStatus.RUNNING)
+    assert (await commands.batch_state(queue, BATCH)).word == "interrupted"
+    (running,) = await claim(queue, lock)
+    await queue.retry_later(running, BROKEN, 30.0)
+    assert (await commands.batch_state(queue, BATCH)).word == "running"
+    lock.close()
+    assert (await commands.batch_state(queue, BATCH)).word == "interrupted"

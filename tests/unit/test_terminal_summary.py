@@ -154,3 +154,14 @@ def test_colour_changes_no_text() -> None:
     ]
     assert stripped == plain
     assert coloured != plain
+
+
+def test_following_commands_name_the_database_that_was_given() -> None:
+    """Pins: after `--db x.db` the printed command looked into the default database."""
+    failed = replace(make_result(3, failed=1), command_tail=" --db 'my x.db'")
+    groups = group_failures([("week05/guest.mp4", BLOCKED)])
+    lines = summary_lines(failed, groups, snapshot=make_snapshot())
+    assert "Retry:   gsvr batch retry 7f3a --db 'my x.db' --failed" in lines
+    assert any("gsvr batch retry 7f3a --db 'my x.db' --failed --engine local" in x for x in lines)
+    stopped = replace(make_result(130, "paused", pending=2), command_tail=" --db x.db")
+    assert summary_json(stopped)["next"] == "gsvr batch resume 7f3a91c2 --db x.db"

@@ -6,6 +6,7 @@ Never: prints, decides exit codes beyond what its errors carry.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -61,6 +62,9 @@ async def _state(queue: TaskQueue, row: BatchRow, counts: BatchCounts) -> BatchS
         async for task in queue.iter_tasks(row.batch_id, {TaskStatus.RUNNING}):
             worker = task.worker_id or ""
             live = live or is_alive(queue.db.path, process_of(worker))
+        if not live:  # between two tasks, waiting for a retry, or writing the last pages
+            last = await queue.latest_worker(row.batch_id)
+            live = last is not None and is_alive(queue.db.path, process_of(last))
     return BatchState(row, counts, live)
 
 
@@ -136,7 +140,7 @@ async def verify(queue: TaskQueue, ref: str, *, repair: bool) -> VerifyReport:
         if task.result is None:
             continue
         checked += 1
-        found = verify_outputs(task.result, Path(row.options.output_dir))
+        found = await asyncio.to_thread(verify_outputs, task.result, Path(row.options.output_dir))
         problems.extend((task.ref, text) for text in found)
         if found:
             broken.append(task.task_id)

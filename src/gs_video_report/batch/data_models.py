@@ -290,7 +290,7 @@ class BatchOptions:
     output_dir: str = "./batch_output"
     """Absolute path once resolved."""
     output_pattern: str = "{template}/{dir}/{name}"
-    """Where a report goes below `output_dir`: {template} {dir} {name} {stem} {ext} {seq} {batch}."""
+    """Where a report goes below `output_dir`; the fields are those of `report.paths`."""
     formats: tuple[str, ...] = ("md", "html", "srt", "vtt", "json")
     parallel: int = 4
     """Tasks in flight."""
@@ -405,6 +405,8 @@ class BatchResult:
     report_index: str | None = None
     """Path of the library page."""
     error_report: str | None = None
+    command_tail: str = ""
+    """Options that a following command needs to find the batch, such as ` --db x.db`."""
 
 
 def check_task_transition(old: TaskStatus, new: TaskStatus) -> None:

@@ -42,11 +42,12 @@ async def write_batch_pages(
     compute: ComputeBackend,
     cache: ArtifactStore,
     elapsed_s: float,
+    command_tail: str = "",
 ) -> BatchPages:
     """Write `index.html`, `summary-<batch>.md/.json` and `errors-<batch>.md/.json`.
 
     The library page shows this batch and the reports that earlier batches put into the same
-    output folder.
+    output folder. `command_tail` ends the commands that the pages name.
 
     Raises: DiskFullError, OutputNotWritable.
     """
@@ -62,7 +63,7 @@ async def write_batch_pages(
         counts = await queue.counts(row.batch_id)
         made: dict[str, Any] = await compute.run(
             build_pages,
-            _batch(row, elapsed_s),
+            _batch(row, elapsed_s) | {"command_tail": command_tail},
             asdict(counts),
             str(listing),
             row.options.output_dir,

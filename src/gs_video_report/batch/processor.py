@@ -78,6 +78,8 @@ class RunSettings:
     engine_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options of the fallback engines; those of the batch's own engine are frozen in its row."""
     webhook: str | None = None
+    command_tail: str = ""
+    """See `BatchResult.command_tail`."""
     progress_file: Path | None = None
     checkpoint_dir: Path | None = None
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
@@ -155,6 +157,7 @@ class BatchProcessor:
             elapsed_s=time.monotonic() - started,
             report_index=str(output / INDEX),
             error_report=str(errors) if errors.is_file() else None,
+            command_tail=self.settings.command_tail,
         )
         self.printer.finished(result, await failure_groups(queue, batch_id))
         return result
@@ -303,6 +306,7 @@ class BatchProcessor:
             resume_at=self.row.resume_at,
             report_index=pages.index,
             error_report=pages.errors,
+            command_tail=self.settings.command_tail,
         )
         self.printer.tick(monitor.snapshot())
         self.printer.finished(
@@ -344,7 +348,10 @@ class BatchProcessor:
         elapsed_s: float,
     ) -> tuple[BatchPages, GsvrError | None]:
         try:
-            return await write_batch_pages(queue, self.row, compute, cache, elapsed_s), None
+            pages = await write_batch_pages(
+                queue, self.row, compute, cache, elapsed_s, self.settings.command_tail
+            )
+            return pages, None
         except GsvrError as error:
             self.printer.note(f"the library page could not be written: {error.message}")
             return BatchPages(), error

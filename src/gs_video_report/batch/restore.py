@@ -15,7 +15,6 @@ from gs_video_report.batch.checkpoint_manager import (
     Checkpoint,
     CheckpointManager,
     default_directory,
-    load_checkpoint,
     verify_outputs,
 )
 from gs_video_report.batch.clock import utc_now
@@ -23,7 +22,7 @@ from gs_video_report.batch.data_models import TaskStatus
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.planner import OpenedBatch
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.errors import CheckpointError, DatabaseCorrupt, NotFoundError
+from gs_video_report.errors import DatabaseCorrupt, NotFoundError
 
 
 async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch | None]:
@@ -119,24 +118,14 @@ async def _recheck(queue: TaskQueue, batch_id: str, output_dir: Path) -> int:
 
 def _find(path: Path, ref: str) -> Checkpoint:
     """The checkpoint that `ref` names: a file, an id, a batch id, or the newest sound one."""
-    given = Path(ref)
-    if given.is_file():
-        return load_checkpoint(given)
     folder = default_directory(path)
-    files = sorted(folder.glob("*.ckpt"), key=lambda f: f.stat().st_mtime_ns, reverse=True)
-    wanted = files if ref == "latest" else [f for f in files if f.name.startswith(ref)]
-    if not wanted:
+    try:
+        return CheckpointManager(None, folder).load(ref)
+    except NotFoundError as error:
         raise NotFoundError(
             f"no batch or checkpoint {ref!r}: not in {path.name}, not in {folder}",
             hint="see: gsvr batch list, gsvr batch checkpoints",
-        )
-    for file in wanted:
-        try:
-            return load_checkpoint(file)
-        except CheckpointError:
-            if file is wanted[-1]:
-                raise
-    raise AssertionError("unreachable")
+        ) from error
 
 
 def _move_aside(path: Path) -> Path:

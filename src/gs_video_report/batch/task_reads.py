@@ -94,6 +94,11 @@ class TaskReads(BatchStore):
         rows = await self.db.read(query("attempts"), (task_id,))
         return [{**dict(row), "error": _decoded(row["error"])} for row in rows]
 
+    async def latest_worker(self, batch_id: str) -> str | None:
+        """The worker that took a task of the batch (full id) last; None before the first."""
+        rows = await self.db.read(query("latest_worker"), (batch_id,))
+        return rows[0]["worker_id"] if rows else None
+
     async def media_speed_history(self, engine: str, limit: int = 50) -> list[tuple[float, float]]:
         """(media seconds, wall seconds) of finished attempts of `engine`, newest first.
 

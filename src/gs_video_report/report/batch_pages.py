@@ -51,7 +51,8 @@ def build_pages(
     """Write the pages into `output_dir`.
 
     Args:
-        batch: batch_id, name, template, engine, status, created_at, tool_version, language.
+        batch: batch_id, name, template, engine, status, created_at, tool_version, language,
+            command_tail.
         counts: fields of `BatchCounts`.
         listing: JSON-lines file of tasks; `current` tells tasks of this batch from those of
             earlier batches with the same output folder.
@@ -65,7 +66,7 @@ def build_pages(
         title=batch["name"],
         batch_id=batch["batch_id"],
         language=batch["language"],
-        retry_command=f"gsvr batch retry {batch['batch_id']} --failed",
+        retry_command=_retry_command(batch),
         generated_at=generated,
         tool_version=batch["tool_version"],
     )
@@ -82,6 +83,10 @@ def build_pages(
         "summary": str(root / f"summary{suffix}.md"),
         "errors": str(root / f"errors{suffix}.md") if errors else None,
     }
+
+
+def _retry_command(batch: dict[str, Any]) -> str:
+    return f"gsvr batch retry {batch['batch_id']} --failed{batch.get('command_tail', '')}"
 
 
 def _entries(listing: Path, root: Path, sums: _Sums, total: int) -> Iterator[LibraryEntry]:
@@ -162,6 +167,7 @@ def _facts(
         finished_at=generated,
         tool_version=batch["tool_version"],
         index=INDEX,
+        command_tail=batch.get("command_tail", ""),
         outputs=dict(sums.outputs),
     )
 

@@ -77,6 +77,8 @@ class BatchFacts:
     """Library page, relative to the summary."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Files written, by kind."""
+    command_tail: str = ""
+    """Ends the commands that are named."""
 
     @property
     def total(self) -> int:
@@ -86,7 +88,7 @@ class BatchFacts:
     @property
     def retry_command(self) -> str:
         """The command that tries the failed ones again."""
-        return f"gsvr batch retry {self.batch_id} --failed"
+        return f"gsvr batch retry {self.batch_id} --failed{self.command_tail}"
 
 
 def group_failures(failures: Iterable[Failure]) -> tuple[FailureGroup, ...]:

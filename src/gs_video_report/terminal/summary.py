@@ -186,6 +186,7 @@ def summary_lines(
         colour: write ANSI colours.
     """
     ref = snapshot.ref if snapshot else result.batch_id
+    ref += result.command_tail
     lines = _headline(result, snapshot, kept, message, columns, colour)
     lines += failure_lines(failures, ref, columns=columns, colour=colour)
     lines += _next_lines(result, ref, colour)
@@ -353,6 +354,7 @@ def summary_json(
     """The same facts for scripts; `exit_code` is the process's."""
     counts = result.counts
     ref = snapshot.ref if snapshot else result.batch_id
+    ref += result.command_tail
     speed = snapshot.average_realtime if snapshot else None
     return {
         "v": 1,

@@ -94,7 +94,12 @@ class BatchStateLike(Protocol):
 
 
 def batch_list(
-    states: Sequence[BatchStateLike], *, now: datetime, columns: int = 80, colour: bool = False
+    states: Sequence[BatchStateLike],
+    *,
+    now: datetime,
+    columns: int = 80,
+    colour: bool = False,
+    tail: str = "",
 ) -> list[str]:
     """`gsvr batch list`: one line per batch, in the given order.
 
@@ -103,6 +108,7 @@ def batch_list(
         now: aware; its zone is the one times are shown in.
         columns: cells to stay within; the input column gives way.
         colour: write ANSI colours.
+        tail: ends the commands that are named, see `BatchResult.command_tail`.
     """
     if not states:
         return ["No batches yet. Start one:  gsvr batch process -d FOLDER"]
@@ -119,7 +125,7 @@ def batch_list(
         Column("INPUT", flexible=True),
     ]
     lines = list(table(titles, rows, columns, colour=colour))
-    return [*lines, *_paused_notes(states, refs, now)]
+    return [*lines, *_paused_notes(states, refs, now, tail)]
 
 
 def _batch_cells(state: BatchStateLike, ref: str, now: datetime) -> list[Cell]:
@@ -138,7 +144,7 @@ def _batch_cells(state: BatchStateLike, ref: str, now: datetime) -> list[Cell]:
 
 
 def _paused_notes(
-    states: Sequence[BatchStateLike], refs: Mapping[str, str], now: datetime
+    states: Sequence[BatchStateLike], refs: Mapping[str, str], now: datetime, tail: str
 ) -> list[str]:
     notes = []
     for state in states:
@@ -147,7 +153,7 @@ def _paused_notes(
             why = clean(state.row.status_reason)
             until = f", can go on {when(state.row.resume_at, now)}" if state.row.resume_at else ""
             notes.append(f"{ref} {state.word}{': ' + why if why else ''}{until}")
-            notes.append(f"     {resume_command(ref)}")
+            notes.append(f"     {resume_command(ref)}{tail}")
     return ["", *notes] if notes else []
 
 
@@ -217,6 +223,7 @@ def batch_status(
     now: datetime,
     columns: int = 80,
     colour: bool = False,
+    tail: str = "",
 ) -> list[str]:
     """`gsvr batch status REF`: a card, failures by cause, the next command.
 
@@ -227,6 +234,7 @@ def batch_status(
         now: aware; its zone is the one times are shown in.
         columns: cells that failure lines stay within.
         colour: write ANSI colours.
+        tail: ends the commands that are named, see `BatchResult.command_tail`.
     """
     row, counts = state.row, state.counts
     ref = row.batch_id
@@ -238,9 +246,9 @@ def batch_status(
         lines.append(f"    + {len(tasks) - 8} more")
     if failures:
         lines.append("Failed, by cause:")
-        lines += failure_lines(failures, ref, columns=columns, colour=colour)
+        lines += failure_lines(failures, ref + tail, columns=columns, colour=colour)
     if counts.total:
-        lines.append(f"Next:  {next_command(state)}")
+        lines.append(f"Next:  {next_command(state)}{tail}")
     return lines
 
 
@@ -319,10 +327,11 @@ def batch_status_json(
     failures: Sequence[FailureGroup] = (),
     *,
     running: Iterable[VideoTask] = (),
+    tail: str = "",
 ) -> dict[str, Any]:
     """The same as JSON-able data."""
     ref = state.row.batch_id
-    groups = [{**group.to_dict(), "hint": with_ref(group.hint, ref)} for group in failures]
+    groups = [{**group.to_dict(), "hint": with_ref(group.hint, ref + tail)} for group in failures]
     return {
         "v": 1,
         "type": "batch",
@@ -332,7 +341,7 @@ def batch_status_json(
             {"task": t.ref, "name": display_name(t), "stage": t.stage, "started_at": t.started_at}
             for t in running
         ],
-        "next": next_command(state),
+        "next": next_command(state) + tail,
     }
 
 

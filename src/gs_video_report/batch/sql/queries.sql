@@ -182,6 +182,10 @@ WHERE fingerprint IN (SELECT fingerprint FROM tasks WHERE batch_id = ?
 SELECT task_id, attempt, worker_id, started_at, ended_at, outcome, error, seconds, engine, media_s
 FROM attempts WHERE task_id = ? ORDER BY attempt;
 
+-- name: latest_worker
+SELECT attempts.worker_id FROM attempts JOIN tasks USING(task_id) WHERE batch_id = ?
+ORDER BY attempts.started_at DESC LIMIT 1;
+
 -- name: media_speed
 SELECT media_s, seconds FROM attempts INDEXED BY attempts_speed
 WHERE outcome = 'completed' AND engine = ? AND attempt = 1 AND seconds > 0 AND media_s > 0
