@@ -11,6 +11,7 @@ from gs_video_report.cache import ArtifactStore
 from gs_video_report.report.existing import find_existing, report_at
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.publish import publish
+from gs_video_report.report.rerender import rerender
 from gs_video_report.report.writer import FORMATS
 from gs_video_report.templates.loader import load_template
 from tests.support.reports import JPEG, friendly, silent
@@ -130,3 +131,21 @@ def test_an_existing_report_is_found_under_its_tagged_name(tmp_path: Path) -> No
     assert look(tmp_path, source, ALL) is None
     assert look(tmp_path, source, ALL) != (written := sorted(write(tmp_path, source, "1" * 64)))
     assert look(tmp_path, source, ALL) == written
+
+
+def test_rendering_anew_never_replaces_the_report_of_another_recording(tmp_path: Path) -> None:
+    """Pins: `gsvr batch render` wrote a tagged report over the one it had made way for."""
+    write(tmp_path, recording(tmp_path / "a" / "talk.mp4"), "1" * 64)
+    second = write(tmp_path, recording(tmp_path / "b" / "talk.mp4"), "2" * 64)
+    path = tmp_path / "out" / next(name for name in second if name.endswith(".json"))
+
+    def again(template: str) -> list[str]:
+        made = rerender(str(path), load_template(template), ALL, str(tmp_path / "out"), "", "talk")
+        return [o.path for o in made]
+
+    assert again(TEMPLATE.name) == second
+    other = again("summary_report")
+    assert not {name for name in other if name.startswith("talk.")}
+    kept = report_at(tmp_path / "out", "talk")
+    assert kept is not None
+    assert kept.media.sha256 == "1" * 64

@@ -10,8 +10,8 @@ from gs_video_report.batch.data_models import TaskResult, TaskStatus, VideoTask
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.errors import FatalError, GsvrError
+from gs_video_report.report.paths import output_paths, pattern_of
 from gs_video_report.report.rerender import rerender
-from gs_video_report.report.writer import output_paths
 from gs_video_report.templates.loader import Template, load_template
 
 
@@ -53,7 +53,7 @@ async def render_batch(
         directory, stem = output_paths(
             task.video.relative_path or Path(task.video.source).name,
             name,
-            row.options.output_pattern,
+            pattern_of(row.options.output_pattern, name, row.options.template),
             seq=task.seq,
             batch=task.batch_id,
             output_name=task.video.output_name,

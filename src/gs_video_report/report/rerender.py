@@ -1,7 +1,8 @@
 """Write finished reports anew from their JSON, with another template or layout. No engine, no call.
 
 Runs in a compute process. The JSON and the images beside it are the only source, so a library of
-a thousand reports gets a new layout without speech recognition or a model.
+a thousand reports gets a new layout without speech recognition or a model. A report of the same
+template keeps its place; the report of another recording is never replaced.
 Raises: FileMissingError, PermanentError (damaged JSON), TemplateError, DiskFullError.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from gs_video_report.batch.data_models import OutputFile
 from gs_video_report.errors import PermanentError, from_os_error
 from gs_video_report.files import copy_atomic, sha256_file
+from gs_video_report.report.existing import free_stem
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.publish import name_images
 from gs_video_report.report.writer import relative_source, render_all, write_report
@@ -29,12 +31,16 @@ def rerender(
     directory: str,
     stem: str,
 ) -> tuple[OutputFile, ...]:
-    """Render the report at `json_path` into `output_dir/directory/stem.*`.
+    """Render the report at `json_path` into `output_dir/directory/stem.*`, or where it is.
 
     Returns: every file of the report, images included, paths relative to `output_dir`.
     """
     old_place, place = Path(json_path).parent, Path(output_dir) / directory
     report = _read(Path(json_path))
+    in_place = report.provenance.template == template.name
+    if in_place:
+        place, stem = old_place, Path(json_path).stem
+        directory = "" if place == Path(output_dir) else os.path.relpath(place, output_dir)
     source = report.media.source
     if "://" not in source:
         source = relative_source(os.path.normpath(old_place / source), place)
@@ -42,9 +48,9 @@ def rerender(
         report.provenance, template=template.name, template_version=str(template.version)
     )
     old_images = [old_place / slide.image for slide in report.slides]
-    named = name_images(
-        replace(report, media=replace(report.media, source=source), provenance=made), stem
-    )
+    moved = replace(report, media=replace(report.media, source=source), provenance=made)
+    stem = stem if in_place else free_stem(place, stem, moved)
+    named = name_images(moved, stem)
     images = []
     for old, slide in zip(old_images, named.slides, strict=True):
         target = place / slide.image
