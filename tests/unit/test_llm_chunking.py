@@ -80,8 +80,8 @@ def test_context_repeats_the_end_of_the_part_before_and_is_marked() -> None:
 
 
 def test_slides_are_all_named_when_room_is_short() -> None:
-    slides = [Slide(n * 60.0, n * 60.0 + 60, "", 1, 1, text=f"Title {n}\n" + "text " * 300 * (n % 2))
-              for n in range(6)]  # fmt: skip
+    texts = [f"Title {n}\n" + "text " * 300 * (n % 2) for n in range(6)]
+    slides = [Slide(n * 60.0, n * 60.0 + 60, "", 1, 1, text=text) for n, text in enumerate(texts)]
     text = format_slides(slides, 400)
     assert estimate_tokens(text) <= 400
     assert [f"[0:0{n}:00] Title {n}" in text for n in range(6)] == [True] * 6

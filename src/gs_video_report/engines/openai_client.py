@@ -14,6 +14,7 @@ import asyncio
 import base64
 import hashlib
 import importlib.util
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class ChatClient:
     def __init__(self, options: OpenAIOptions, key: Key | None) -> None:
         self.options = options
         self._key = key
+        self._tls: ssl.SSLContext | None = None
         own = options.base_url == DEFAULT_BASE_URL
         self._dialect = Dialect("max_completion_tokens" if own else "max_tokens")
         if options.structured != "auto":
@@ -126,11 +128,15 @@ class ChatClient:
     async def _connection(self, timeout_s: float) -> AsyncIterator[Any]:
         """A client of the package for one request: nothing stays open behind our back."""
         openai = require_openai()
+        if self._tls is None:  # made once: loading the certificates takes a quarter of a second
+            self._tls = await asyncio.to_thread(_trusted)
+        timeout = openai.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
         client = openai.AsyncOpenAI(
             api_key=self._key.reveal() if self._key is not None else NO_KEY,
             base_url=self.options.base_url,
-            timeout=openai.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            timeout=timeout,
             max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(verify=self._tls, timeout=timeout),
             default_headers=dict(self.options.headers),
         )
         async with client:
@@ -332,6 +338,12 @@ class _Unwanted(Exception):
         super().__init__(parameter)
         self.parameter = parameter
         self.error = error
+
+
+def _trusted() -> ssl.SSLContext:
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def require_openai() -> Any:

@@ -339,6 +339,7 @@ class OpenAIEngine:
         notices = [_who_wrote(written, model, host)]
         notices += _proof_notice(report)
         notices += _left_out(written, model)
+        notices += _undone(ctx.template)
         if ctx.template.language != "source" and material.segments:
             notices += self._translation_notice(ctx, written, material)
         if self._model.price is None and not self._options.is_local:
@@ -364,13 +365,25 @@ class OpenAIEngine:
 
 
 def _who_wrote(written: Written, model: str, host: str) -> Notice:
+    answer = written.answer
+    made = [n for n in ("summary", "chapters", "key_terms", "sections") if getattr(answer, n)]
+    what = ", ".join(made).replace("_", " ") or "Nothing"
     shown = f" and {written.pictures} pictures" if written.pictures else ""
     parts = f", in {written.parts} parts" if written.parts > 1 else ""
     return Notice(
         "written_by_model",
-        f"Summary, chapters, terms and sections were written by {model} at {host} from the "
-        f"transcript, the texts on the slides{shown}{parts}.",
+        f"Written by {model} at {host} from the transcript, the texts on the slides{shown}{parts}: "
+        f"{what}.",
     )
+
+
+def _undone(template: Template) -> list[Notice]:
+    """A text model gets the transcript and must not change it."""
+    undone = [what for what in template.needs_llm if what.lower().startswith("corrected")]
+    if not undone:
+        return []
+    message = f"Not done by the openai engine, which keeps the transcript: {', '.join(undone)}."
+    return [Notice("not_done", message)]
 
 
 def _proof_notice(report: VideoReport) -> list[Notice]:
