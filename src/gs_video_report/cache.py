@@ -83,6 +83,11 @@ def store_file(root: str | Path, path: str | Path, suffix: str) -> str:
     return ArtifactStore(Path(root)).put_file(Path(path), suffix)
 
 
+def adopt_file(root: str | Path, path: str | Path, suffix: str) -> str:
+    """`ArtifactStore(root).adopt_file(path, suffix)`, for a compute process."""
+    return ArtifactStore(Path(root)).adopt_file(Path(path), suffix)
+
+
 class ArtifactStore:
     """A content-addressed store below `root` (made when first written to).
 
@@ -123,6 +128,31 @@ class ArtifactStore:
                     target.flush()
                     os.fsync(target.fileno())
                     self._adopt(temp, key)
+        return key
+
+    def adopt_file(self, path: Path, suffix: str = "") -> str:
+        """Like `put_file`, but shares the file's bytes with the store where the disk can.
+
+        Args:
+            path: synced and complete; nobody writes to it any more. It stays, and may be removed.
+        """
+        if not _SUFFIX.fullmatch(suffix):
+            raise ValueError(f"not a suffix: {suffix!r}")
+        key = files.sha256_file(path) + suffix
+        with self._writing():
+            if self._touch_existing(key):
+                return key
+            self._temp.mkdir(parents=True, exist_ok=True)
+            temp = files.temp_name(self._temp)
+            try:
+                os.link(path, temp)
+            except OSError:  # another disk, or one without hard links
+                return self.put_file(path, suffix)
+            try:
+                self._adopt(temp, key)
+                os.utime(self._object(key))
+            finally:
+                temp.unlink(missing_ok=True)
         return key
 
     def has(self, key: str) -> bool:

@@ -147,6 +147,17 @@ async def test_an_engine_that_takes_addresses_gets_them_untouched(
     assert report["media"]["sha256"] == url_fingerprint(url)
 
 
+@pytest.mark.parametrize("accepts", [frozenset({"file"}), frozenset({"file", "youtube"})])
+async def test_a_playlist_is_refused_before_anything_is_asked(
+    made: Bench, accepts: frozenset[str]
+) -> None:
+    made.engine = LookingEngine(accepts=accepts)
+    url = "https://www.youtube.com/playlist?list=PL0123456789"
+    assert await made.run([url]) == {1: TaskStatus.FAILED}
+    assert made.errors[0].message == f"{url}: this is a list of videos, not one video"
+    assert made.engine.seen == []
+
+
 def test_a_killed_batch_goes_on_with_the_part_it_had(web: WebServer, tmp_path: Path) -> None:
     """SIGKILL in the middle of a download; the next run asks for the rest only."""
     import threading
@@ -333,3 +344,29 @@ async def test_two_templates_of_one_address_fetch_once(web: WebServer, made: Ben
     assert len(web.requests("/v/talk.mp4")) == 2  # one look, one fetch
     assert len({seen["path"] for seen in made.engine.seen}) == 2
     assert made.leftovers() == []
+
+
+# --- the plan ---------------------------------------------------------------------------------
+
+
+@needs_ytdlp
+def test_a_dry_run_asks_for_titles_and_lengths_and_downloads_nothing(
+    web: WebServer, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text(
+        "\n".join([web.url("/watch"), web.url("/v/talk.mp4"), web.url("/gone.mp4")])
+    )
+    hidden = {"GSVR_DOWNLOAD_ALLOW_PRIVATE_HOSTS": "127.0.0.1", "COLUMNS": "120"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gs_video_report", "batch", "process", "--url-list", "list.txt",
+         "--engine", "local", "--dry-run"],
+        cwd=tmp_path, env={**os.environ, **hidden}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == ("Dry run: nothing is written, sites are only asked for titles and lengths.")
+    assert "Talk about roots" in lines[2]
+    assert " 59 kB  process" in lines[3]
+    assert "reject: there is nothing at this address (404)" in lines[4]
+    assert media_sent(web) <= len(BODY) + 100  # one look, answered faster than it was closed
+    assert [p.name for p in tmp_path.iterdir()] == ["list.txt"]

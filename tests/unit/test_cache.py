@@ -324,3 +324,29 @@ def test_default_folder(environment: dict[str, str], expected: Path) -> None:
 
 def test_protection_covers_unnoted_uses() -> None:
     assert cache_module.PROTECTED_S >= 2 * cache_module.TOUCH_AFTER_S
+
+
+def test_an_adopted_file_shares_its_bytes_and_outlives_its_source(tmp_path: Path) -> None:
+    store, source = ArtifactStore(tmp_path / "cache"), tmp_path / "download"
+    source.write_bytes(b"a whole recording")
+    key = store.adopt_file(source, ".mp4")
+    assert key == store.put_file(source, ".mp4")
+    assert store.path(key).stat().st_ino == source.stat().st_ino
+    source.unlink()
+    assert store.path(key).read_bytes() == b"a whole recording"
+    assert store.verify(key)
+    assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+
+
+def test_a_file_on_a_disk_without_links_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store, source = ArtifactStore(tmp_path / "cache"), tmp_path / "download"
+    source.write_bytes(b"a whole recording")
+    key = store.adopt_file(source, ".mp4")
+    assert store.path(key).stat().st_ino != source.stat().st_ino
+    assert store.verify(key)

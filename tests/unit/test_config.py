@@ -385,6 +385,20 @@ def test_engine_sections_reach_the_stored_options_without_the_key(home: Path) ->
     assert "abc123" not in config.batch_options().to_json()
 
 
+def test_download_options_are_stored_beside_those_of_the_engine(home: Path) -> None:
+    (home / "work/gsvr.yaml").write_text(
+        "download:\n  limit_rate: 2MB\n  allow_private_hosts: [NAS.local, 10.0.0.0/8]\n", "utf-8"
+    )
+    stored = load(home, env={"GSVR_DOWNLOAD_MAX_BYTES": "1 GB"}).batch_options()
+    assert stored.download == {
+        "limit_rate": 2_000_000,
+        "max_bytes": 1_000_000_000,
+        "allow_private_hosts": ["nas.local", "10.0.0.0/8"],
+    }
+    assert type(stored).from_json(stored.to_json()) == stored
+    assert stored.engine_options == {}
+
+
 def test_engine_flags_are_for_the_engine_of_the_run(home: Path) -> None:
     config = load(home, {"engine": "openai", "engine_options": {"model": "m", "timeout": "2m"}})
     assert config.engine_options("openai") == {"model": "m", "timeout": 120.0}

@@ -30,7 +30,13 @@ from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend, ProgressCallback
 from gs_video_report.engines import jobs
 from gs_video_report.engines.base import Engine, Limiter, MediaSource, StepFunction, TaskContext
-from gs_video_report.engines.fetch import FetchContext, Fetched, fetch_media, url_fingerprint
+from gs_video_report.engines.fetch import (
+    FetchContext,
+    Fetched,
+    fetch_media,
+    url_fingerprint,
+    youtube_id,
+)
 from gs_video_report.errors import EmptyFileError, GsvrError, StepCancelled, from_os_error
 from gs_video_report.report.model import VideoReport
 from gs_video_report.templates.loader import Template
@@ -312,6 +318,8 @@ class _TaskRun:
         video = self.task.video
         if self.fetched is not None:
             return self.fetched.fingerprint
+        if video.input_type == InputType.YOUTUBE:
+            youtube_id(video.source)
         if video.input_type != InputType.FILE:
             return url_fingerprint(video.source)
         try:

@@ -28,6 +28,7 @@ from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import fetch_jobs
 from gs_video_report.engines.base import Stepper
+from gs_video_report.errors import DownloadRefused
 
 STAGE = "fetch"
 STEP_VERSION = 1
@@ -79,6 +80,22 @@ def url_fingerprint(url: str) -> str:
     return hashlib.sha256(f"url\0{url}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def youtube_id(url: str) -> str:
+    """The video that a canonical YouTube address names.
+
+    Raises: DownloadRefused for a playlist.
+    """
+    found = parse_qs(urlsplit(url).query).get("v", [""])[0]
+    if not found:
+        raise DownloadRefused(
+            f"{url}: this is a list of videos, not one video",
+            hint="put the addresses of its videos into the list",
+            stage=STAGE,
+            reason="playlist",
+        )
+    return found
+
+
 async def fetch_media(ctx: FetchContext) -> Fetched:
     """Have the recording at `ctx.url` here; what was fetched before is not fetched again."""
     ctx.progress(STAGE, 0, 0)
@@ -106,9 +123,8 @@ async def fetch_media(ctx: FetchContext) -> Fetched:
 
 
 async def _locate(ctx: FetchContext) -> dict[str, Any]:
-    video_id = parse_qs(urlsplit(ctx.url).query).get("v", [""])[0] if ctx.youtube else ""
-    if video_id:
-        return {"kind": fetch_jobs.SITE, "version": f"youtube:{video_id}"}
+    if ctx.youtube:
+        return {"kind": fetch_jobs.SITE, "version": f"youtube:{youtube_id(ctx.url)}"}
     found: dict[str, Any] = await ctx.step(
         "locate",
         lambda: _run(ctx, fetch_jobs.locate, ctx.url, _download_options(ctx)),

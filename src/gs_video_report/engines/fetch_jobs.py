@@ -63,12 +63,12 @@ def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def fetch_file(url: str, folder: str, cache_root: str, options: Mapping[str, Any]) -> Any:
     """Download the plain file at `url` into the artifact store; see `_value`."""
-    from gs_video_report.cache import store_file
+    from gs_video_report.cache import adopt_file
     from gs_video_report.media.download import download
     from gs_video_report.media.download_settings import DownloadSettings
 
     done = download(url, folder, DownloadSettings.from_options(options))
-    key = store_file(cache_root, done.path, done.remote.suffix)
+    key = adopt_file(cache_root, done.path, done.remote.suffix)
     name = done.remote.name or f"video{done.remote.suffix}"
     if not PurePath(name).suffix and done.remote.suffix:
         name += done.remote.suffix
@@ -84,7 +84,7 @@ def fetch_site(
     Args:
         wanted: pictures (bool), subtitles (bool), language (ISO 639-1, or "").
     """
-    from gs_video_report.cache import store_file
+    from gs_video_report.cache import adopt_file, store_file
     from gs_video_report.media import site_video
     from gs_video_report.media.download_settings import DownloadSettings
 
@@ -101,7 +101,7 @@ def fetch_site(
         suffix = PurePath(text.path).suffix
         key = store_file(cache_root, text.path, suffix)
         texts.append({"key": key, "language": text.language, "automatic": text.automatic})
-    key = store_file(cache_root, done.path, done.suffix)
+    key = adopt_file(cache_root, done.path, done.suffix)
     video = done.video
     info = asdict(video)
     info.pop("is_live")
