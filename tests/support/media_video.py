@@ -379,9 +379,9 @@ def cut_interview() -> Style:
 def blank_parts() -> Style:
     """Black before the first slide, between slides and at the end."""
     black = Image.new("RGB", SIZE, "#000000")
-    picture = shots([
-        (0.0, black), (3.2, slide(0)), (10.3, black), (13.4, slide(1)), (21.5, slide(2)), (28.1, black)
-    ])  # fmt: skip
+    times = (0.0, 3.2, 10.3, 13.4, 21.5, 28.1)
+    pages = (black, slide(0), black, slide(1), slide(2), black)
+    picture = shots(zip(times, pages, strict=True))
     return Style("blank_parts", 31.0, picture, (3.2, 13.4, 21.5))
 
 
@@ -417,13 +417,17 @@ def rotated() -> Style:
     )
 
 
+_QUIET_X265 = {"x265-params": "log-level=none"}
+_FAST_VP9 = {"deadline": "realtime", "cpu-used": "8"}
+
+
 def _other(name: str, **changes: object) -> Style:
     picture, times = _deck(4, 6.2)
     return replace(Style(name, 24.8, picture, times), **changes)  # type: ignore[arg-type]
 
 
 def mixed(seed: int, *, size: tuple[int, int] = SIZE, fps: int = 5) -> Style:
-    """A lecture of three minutes: slides of any length, builds, an inset, a pointer, noise, fades."""
+    """A lecture of three minutes: any length, builds, inset, pointer, noise, fades."""
     chance = random.Random(seed)
     dark, inset, pointer = chance.random() < 0.5, chance.random() < 0.6, chance.random() < 0.6
     sigma, fade_s = chance.choice((0.0, 3.0, 7.0)), chance.choice((0.0, 0.4, 0.8))
@@ -488,8 +492,8 @@ STYLES: tuple[Style, ...] = (
     cut_interview(), blank_parts(), sparse_frames(), uneven_frames(), rotated(), one_frame(),
     one_pixel(), odd_size(), mixed(1), mixed(2), mixed(3), mixed(4),
     _other("no_b_frames", options={"bf": "0"}),
-    _other("ten_bit", codec="libx265", pix_fmt="yuv420p10le", options={"x265-params": "log-level=none"}),
-    _other("vp9", codec="libvpx-vp9", suffix=".webm", options={"deadline": "realtime", "cpu-used": "8"}),
+    _other("ten_bit", codec="libx265", pix_fmt="yuv420p10le", options=_QUIET_X265),
+    _other("vp9", codec="libvpx-vp9", suffix=".webm", options=_FAST_VP9),
     _other("mjpeg", codec="mjpeg", pix_fmt="yuvj420p", suffix=".avi"),
     _other("mpeg_ts", suffix=".ts"),
 )  # fmt: skip

@@ -59,7 +59,8 @@ def read_slide(image_path: str, language_hint: str = "") -> SlideText:
 
     Args:
         language_hint: ISO 639-1 code of the speech, empty when unknown. The models read Chinese,
-            Japanese and Latin scripts at once; the hint only decides how rows are joined.
+            Japanese and Latin scripts at once; in a recording in another language than those two,
+            a doubtful ideograph is taken for a drawing.
     """
     pixels = _load(image_path)
     found = _engine()(pixels)
@@ -74,8 +75,9 @@ def arrange(
     boxes: Sequence[TextLine], width: int, height: int, language_hint: str = ""
 ) -> SlideText:
     """Drop noise and bullets, bring boxes into reading order, join them to rows, find the title."""
-    kept = [box for box in map(_cleaned, boxes) if _is_text(box, height)]
-    lines = tuple(_joined(row, language_hint) for row in reading_order(kept, width))
+    wide = language_hint.lower()[:2] in ("", "zh", "ja", "yu", "ko")
+    kept = [box for box in map(_cleaned, boxes) if _is_text(box, height, wide)]
+    lines = tuple(_joined(row) for row in reading_order(kept, width))
     text = "\n".join(line.text for line in lines)
     return SlideText(text, lines, find_title(lines, height))
 
@@ -146,7 +148,7 @@ def _rows(boxes: list[TextLine]) -> list[list[TextLine]]:
     return [sorted(row, key=lambda b: b.x) for row in rows]
 
 
-def _joined(row: list[TextLine], language_hint: str) -> TextLine:
+def _joined(row: list[TextLine]) -> TextLine:
     text = row[0].text
     for before, box in pairwise(row):
         near = box.x - before.x - before.w < 0.3 * before.h
@@ -207,11 +209,16 @@ def _cleaned(line: TextLine) -> TextLine:
     return TextLine(text, line.confidence, line.x, line.y, line.w, line.h)
 
 
-def _is_text(line: TextLine, height: int) -> bool:
+def _is_text(line: TextLine, height: int, wide_expected: bool) -> bool:
     letters = [c for c in line.text if c.isalnum()]
-    if not letters or line.h < MIN_HEIGHT * height:
-        return bool(letters) and line.confidence >= 0.9
-    return line.confidence >= (MIN_CONFIDENCE if len(letters) > 1 else 0.8)
+    if not letters:
+        return False
+    least = MIN_CONFIDENCE if len(letters) > 1 else 0.8
+    if line.h < MIN_HEIGHT * height:
+        least = 0.9
+    if not wide_expected and any(map(_is_wide, letters)):
+        least = 0.95
+    return line.confidence >= least
 
 
 # --- engine ----------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ samples; one that keeps changing (camera inset, clock, burnt-in subtitles) is *b
 The settled cells are compared with the fullest state of the current slide: what was only added is
 a *build* of it; a small part that gave way to something else is a *replacement*; a large part gone
 is a new *slide*. Pictures in which most cells move are *camera*: a key frame now and then.
-Never: looks ahead, keeps more than a few samples, gives more than `_Allowance` lets through when
-the picture is restless (film, talking heads).
+Never: looks ahead, keeps more than a few samples, gives more key frames than an allowance lets
+through, which is small where the picture is restless (film, talking heads).
 Source: the block-wise test finds changes of text alone, which differences of whole pictures do
 not see; a cell changes when over 3 % of its pixels move by over 20 of 255 gray levels.
 """
@@ -218,19 +218,19 @@ def _grown(mask: Mask) -> Mask:
 
 @dataclass(slots=True)
 class _Allowance:
-    """A bucket of key frames for restless pictures: `BURST` at once, one more per `EVERY_S`."""
+    """A bucket of key frames: `burst` at once, one more every `every_s` seconds."""
 
-    left: float = 10.0
-    at_s: float = 0.0
-
-    BURST, EVERY_S = 10.0, 45.0
+    burst: float
+    every_s: float
+    _spent: float = 0.0
+    _at_s: float = 0.0
 
     def take(self, t_s: float) -> bool:
-        self.left = min(self.BURST, self.left + (t_s - self.at_s) / self.EVERY_S)
-        self.at_s = t_s
-        if self.left < 1.0:
+        self._spent = max(0.0, self._spent - (t_s - self._at_s) / self.every_s)
+        self._at_s = t_s
+        if self._spent + 1.0 > self.burst:
             return False
-        self.left -= 1.0
+        self._spent += 1.0
         return True
 
 
@@ -247,7 +247,9 @@ class SlideDetector:
     """Time and share of the cells that moved, of the latest samples."""
     _in_camera: bool = False
     _camera_at: float = float("-inf")
-    _allowance: _Allowance = field(default_factory=_Allowance)
+    _allowance: _Allowance = field(default_factory=lambda: _Allowance(60.0, 10.0))
+    _restless: _Allowance = field(default_factory=lambda: _Allowance(10.0, 45.0))
+    """For film, talking heads, games: what moves all the time."""
 
     def feed(self, t_s: float, gray: Gray, began_s: float | None = None) -> Seen:
         """One sample.
@@ -315,8 +317,10 @@ class SlideDetector:
     def _may(self, change: Change, t_s: float) -> bool:
         """Whether this key frame is within what restless pictures are allowed."""
         assert self._activity is not None  # noqa: S101
-        restless = self._activity.mean > RESTLESS_SHARE
-        return change is Change.BUILD or not restless or self._allowance.take(t_s)
+        if change is Change.BUILD:
+            return True
+        bucket = self._restless if self._activity.mean > RESTLESS_SHARE else self._allowance
+        return bucket.take(t_s)
 
     def _camera(self, t_s: float, film_s: float, gray: Gray) -> Seen:
         """Moving pictures, since `film_s` at least."""
@@ -326,7 +330,7 @@ class SlideDetector:
             return none
         if float(cells_changed(self._shown, gray).mean()) <= CAMERA_SHARE:
             return none
-        if not self._allowance.take(t_s):
+        if not self._restless.take(t_s):
             return none
         began = t_s if self._in_camera else max(film_s, self._shown_at)
         self._shown, self._shown_at, self._camera_at, self._in_camera = gray, began, t_s, True

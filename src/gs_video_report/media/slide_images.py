@@ -79,11 +79,13 @@ class SlideWriter:
 
     folder: Path
     params: SlideParams
+    pixel_aspect: float = 1.0
+    """Width of a stored pixel over its height."""
     slides: list[SlideImage] = field(default_factory=list)
 
     def write(self, slide: OpenSlide, end_s: float) -> None:
         """Write the picture of `slide`, which was shown until `end_s`."""
-        data, width, height = encode(slide.frame, self.params)
+        data, width, height = encode(slide.frame, self.params, self.pixel_aspect)
         name = f"slide-{len(self.slides) + 1:04}.jpg"
         write_atomic(self.folder / name, data)
         self.slides.append(
@@ -102,11 +104,16 @@ class SlideWriter:
         )
 
 
-def encode(frame: Any, params: SlideParams) -> tuple[bytes, int, int]:
-    """The frame as JPEG, turned as shown, with square pixels; bytes, width, height."""
+def encode(frame: Any, params: SlideParams, pixel_aspect: float = 1.0) -> tuple[bytes, int, int]:
+    """The frame as JPEG, with square pixels and turned as shown; bytes, width, height."""
+    from av.video.reformatter import VideoReformatter
     from PIL import Image
 
-    picture = frame.to_image()
+    rgb: Any = VideoReformatter().reformat(frame, format="rgb24", threads=1)
+    picture = rgb.to_image()
+    if pixel_aspect != 1.0:
+        shape = (max(1, round(picture.width * pixel_aspect)), picture.height)
+        picture = picture.resize(shape, Image.Resampling.LANCZOS)
     turns = int(frame.rotation) % 360 // 90
     if turns:
         turn = (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.errors import CorruptMediaError, DependencyMissing, NoMediaError
+from gs_video_report.media.boxes import is_cut_short
 from gs_video_report.media.container import (
     display_name,
     keep_only,
@@ -52,6 +53,8 @@ _SKIP_FROM_FPS = 10.0
 _BETWEEN_S = 0.2
 _MAX_REPEATS = 12
 _MAX_FPS = 480.0
+_NO_TIME_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS: raw streams, whose times are counted
+_CLOCK_SET_BACK_S = 5.0
 _SHORTEST_S = 0.5
 _KINDS = {
     Change.FIRST: "slide",
@@ -88,15 +91,19 @@ def find_slides(path: str, out_dir: str, params: SlideParams) -> SlideFind:
         if stream is None:
             raise NoMediaError(f"{display_name(path)}: there are no moving pictures in it")
         reader = _Reader(container, stream)
-        writer = SlideWriter(Path(out_dir), params)
+        writer = SlideWriter(Path(out_dir), params, _pixel_aspect(stream))
         sampler = _Sampler(params, writer)
         for t_s, frame in reader.frames():
             sampler.feed(t_s, frame)
-        sampler.finish()
-    if not sampler.samples:
-        raise CorruptMediaError(f"{display_name(path)}: none of its pictures can be decoded")
+        if not sampler.samples and not sampler.end_s:
+            raise CorruptMediaError(f"{display_name(path)}: none of its pictures can be decoded")
+        short = _ends_early(path, reader, sampler.end_s)
+        sampler.finish(sampler.end_s if short else max(sampler.end_s, reader.whole_s))
     return SlideFind(
-        tuple(writer.slides), sampler.samples, reader.errors, tuple(_problems(reader, sampler))
+        tuple(writer.slides),
+        sampler.samples,
+        reader.errors,
+        tuple(_problems(reader, sampler.end_s, short)),
     )
 
 
@@ -111,16 +118,25 @@ def _need_packages() -> None:
         ) from error
 
 
-def _problems(reader: _Reader, sampler: _Sampler) -> Iterator[str]:
+def _ends_early(path: str, reader: _Reader, end_s: float) -> bool:
+    """The file was cut: its pictures stop long before the length it declares."""
+    if reader.declared_s <= 0 or reader.declared_s - end_s <= max(5.0, 0.05 * reader.declared_s):
+        return False
+    return reader.knows_own_end or is_cut_short(path)
+
+
+def _problems(reader: _Reader, end_s: float, short: bool) -> Iterator[str]:
     if reader.errors:
         places = "1 damaged place" if reader.errors == 1 else f"{reader.errors} damaged places"
         yield f"The pictures are damaged: {places} could not be decoded and were skipped."
-    short_by_s = reader.declared_s - sampler.end_s
-    if reader.declared_s and short_by_s > max(5.0, 0.05 * reader.declared_s):
-        yield (
-            f"The pictures end early: {sampler.end_s:.0f} of {reader.declared_s:.0f} seconds "
-            "are there."
-        )
+    if short:
+        yield f"The pictures end early: {end_s:.0f} of {reader.declared_s:.0f} seconds are there."
+
+
+def _pixel_aspect(stream: Any) -> float:
+    """Width of a stored pixel over its height; 1.0 when unknown or absurd."""
+    ratio = float(stream.codec_context.sample_aspect_ratio or 1)
+    return ratio if 0.2 <= ratio <= 5.0 else 1.0
 
 
 @dataclass(slots=True)
@@ -132,24 +148,35 @@ class _Reader:
     errors: int = 0
     declared_s: float = 0.0
     """Length of the pictures as declared; 0.0 when unknown."""
+    whole_s: float = 0.0
+    """Length of the whole recording as declared; 0.0 when unknown."""
+    knows_own_end: bool = False
+    """The declared length is that of the pictures, not of the whole recording."""
+    _shift_s: float = 0.0
+    _last_s: float = float("-inf")
+    _frame_s: float = 0.04
 
     def __post_init__(self) -> None:
         limit_threads(self.stream)
         keep_only(self.container, (self.stream,))
-        rate = float(self.stream.average_rate or 0)
-        if _SKIP_FROM_FPS <= rate <= _MAX_FPS:
-            self.stream.codec_context.skip_frame = "NONREF"
-        stream = self.stream
+        stream, rate = self.stream, float(self.stream.average_rate or 0)
+        if 0 < rate <= _MAX_FPS:
+            self._frame_s = 1 / rate
+        stamped = not int(self.container.format.flags) & _NO_TIME_STAMPS
+        if stamped and _SKIP_FROM_FPS <= rate <= _MAX_FPS:
+            stream.codec_context.skip_frame = "NONREF"
+        self._shift_s = -start_time_s(self.container)
+        if self.container.duration and self.container.duration > 0:
+            self.declared_s = self.whole_s = float(self.container.duration) / _AV_TIME_BASE
         if stream.duration and stream.duration > 0 and stream.time_base:
+            self.knows_own_end = True
             self.declared_s = float(stream.duration * stream.time_base)
-        elif self.container.duration and self.container.duration > 0:
-            self.declared_s = float(self.container.duration) / _AV_TIME_BASE
 
     def frames(self) -> Iterator[tuple[float, Any]]:
         """(seconds from the start, frame), times rising."""
         import av
 
-        origin_s, last_s, told = start_time_s(self.container), float("-inf"), time.monotonic()
+        told = time.monotonic()
         for packet in read_packets(self.container, self.stream):
             try:
                 frames = [] if packet is None else packet.decode()
@@ -158,15 +185,24 @@ class _Reader:
                 self.errors += 1
                 continue
             for frame in frames:
-                if frame.pts is None or frame.time_base is None:
-                    continue
-                t_s = max(0.0, float(frame.pts * frame.time_base) - origin_s)
-                if t_s > last_s:
-                    last_s = t_s
+                t_s = self._time_s(frame)
+                if t_s > self._last_s:
+                    self._last_s = t_s
                     yield t_s, frame
             if time.monotonic() - told > _REPORT_S:
                 told = time.monotonic()
-                report(max(last_s, 0.0), self.declared_s)
+                report(max(self._last_s, 0.0), self.declared_s)
+
+    def _time_s(self, frame: Any) -> float:
+        """Time of the frame; goes on behind a place where the clock was set back."""
+        begun = self._last_s >= 0
+        if frame.pts is None or not frame.time_base:
+            return self._last_s + self._frame_s if begun else 0.0
+        t_s = float(frame.pts * frame.time_base) + self._shift_s
+        if begun and t_s < self._last_s - _CLOCK_SET_BACK_S:
+            self._shift_s += self._last_s + self._frame_s - t_s
+            return self._last_s + self._frame_s
+        return max(0.0, t_s)
 
 
 @dataclass(slots=True)
@@ -197,12 +233,12 @@ class _Sampler:
         if not self._between or t_s - self._between[-1][0] >= _BETWEEN_S:
             self._between.append((t_s, frame))
 
-    def finish(self) -> None:
-        """All frames were fed."""
-        self._catch_up(self.end_s)
+    def finish(self, until_s: float) -> None:
+        """All frames were fed; the last one stays on screen until `until_s`."""
+        self._catch_up(until_s)
         if self._now is not None:
-            self._follow(self._detector.finish(self.end_s), self._frame)
-            self.writer.write(self._now, max(self.end_s, self._now.t_s))
+            self._follow(self._detector.finish(until_s), self._frame)
+            self.writer.write(self._now, max(until_s, self._now.t_s))
             self._now = None
 
     def _catch_up(self, until_s: float) -> None:
