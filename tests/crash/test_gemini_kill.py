@@ -21,7 +21,8 @@ from gs_video_report.batch.clock import SystemClock
 from gs_video_report.batch.data_models import BatchOptions, NewTask, VideoInput
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.task_queue import TaskQueue
-from tests.fakes.gemini import FakeGemini, Request
+from tests.fakes.gemini import FakeGemini
+from tests.fakes.gemini_handler import Request
 from tests.support.gemini import recording
 from tests.support.queue import BATCH, batch
 
@@ -96,7 +97,7 @@ async def check(folder: Path, fake: FakeGemini, when: list[float], count: int) -
     assert len(fake.requests("delete", ok=True)) == count, "nothing was uploaded twice"
     assert fake.files == {}, "and everything is taken away"
     sent = sum(r.size_bytes for r in fake.requests("chunk", ok=True))
-    assert count * UPLOAD_BYTES <= sent <= (count + len(when)) * UPLOAD_BYTES
+    assert 0 < sent <= count * UPLOAD_BYTES, "no part that the service confirmed was sent twice"
     async with await Database.open(folder / "gsvr.db") as db:
         counts = await TaskQueue(db).counts(BATCH)
         assert counts.completed == count

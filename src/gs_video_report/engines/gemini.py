@@ -3,7 +3,7 @@
 Order: probe, upload once, ask about every stretch, take the uploaded file away, find slides here
 (when the packages are there), check every statement against transcript and slides.
 Truth: journaled steps; what is composed here is cheap and pure, and the same after a resume.
-True here: several keys are tried in their order; one whose day is spent or that is refused is set
+True here: recordings spread over several keys; one whose day is spent or that is refused is set
 aside until its reset, and the others go on with the replies that were paid for already.
 Never: shows a key, writes outputs, knows the queue.
 Raises: AuthenticationError, LimitReached, ContentBlocked, AnswerUnusable, and what stages raise.
@@ -12,18 +12,16 @@ Raises: AuthenticationError, LimitReached, ContentBlocked, AnswerUnusable, and w
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from gs_video_report import __version__
 from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines import gemini_report, stages
 from gs_video_report.engines import gemini_segments as seg
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.engines.gemini_batch import POLL_S, BatchLane
 from gs_video_report.engines.gemini_client import (
@@ -45,22 +43,16 @@ from gs_video_report.engines.gemini_options import (
 from gs_video_report.engines.gemini_parts import Reading
 from gs_video_report.engines.gemini_request import Asker
 from gs_video_report.engines.gemini_segments import Window
-from gs_video_report.engines.llm import answer as answers
-from gs_video_report.engines.llm import citations
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, load_prices, with_prices
 from gs_video_report.engines.local import media_info
 from gs_video_report.errors import (
     AuthenticationError,
-    DependencyMissing,
     LimitReached,
     PermanentError,
 )
 from gs_video_report.report.model import (
     MediaInfo,
-    Notice,
-    Provenance,
-    Slide,
     VideoReport,
 )
 from gs_video_report.templates.loader import Template
@@ -72,8 +64,6 @@ ANSWER_TOKENS_PER_S = 150.0
 """How fast a model writes; only used for estimates."""
 SPOKEN_TOKENS_PER_S = 6.0
 """Answer tokens of a second of ordinary speech."""
-_SLIDE_PACKAGES = ("numpy", "av")
-_OCR_PACKAGES = ("rapidocr", "onnxruntime")
 
 
 @dataclass(slots=True)
@@ -110,7 +100,7 @@ class GeminiEngine:
 
     Args:
         options: `engine_options` of the batch.
-        keys: tried in this order; each has quotas and uploads of its own.
+        keys: recordings spread over them; each has quotas and uploads of its own.
         user_prices: the user's own table of prices, if any.
         uploads: how files are handled (tests give one that does not wait).
     """
@@ -192,21 +182,20 @@ class GeminiEngine:
         if not self._keys:
             raise no_key()
         found = await stages.probe(ctx) if ctx.media.input_type == "file" else None
-        media = media_info(ctx, found) if found is not None else _remote_media(ctx)
+        media = media_info(ctx, found) if found is not None else gemini_report.remote_media(ctx)
         answer, reading = await self._read(ctx, media)
-        language = answer.language or _given_language(ctx)
-        slides, more = await _slides(ctx, found, language)
+        language = answer.language or gemini_report.given_language(ctx)
+        slides, more = await gemini_report.find_slides(ctx, found, language)
         ctx.progress("compose", 0, 1)
-        report = self._report(ctx, media, answer, reading, slides)
         probed = [] if found is None else stages.probe_notices(found)
-        notices = (*probed, *more, *reading.notices, *report.notices)
+        report = gemini_report.build(ctx, media, answer, reading, slides, [*probed, *more])
         ctx.progress("compose", 1, 1)
-        return replace(report, notices=_once(notices))
+        return report
 
     async def _read(self, ctx: TaskContext, media: MediaInfo) -> tuple[Answer, Reading]:
-        """With the first key that may, then the others."""
+        """With the recording's own key, or another one while that rests."""
         while True:
-            key = self._pick()
+            key = self._pick(ctx.fingerprint)
             try:
                 return await self._read_with(ctx, key, media)
             except LimitReached as error:
@@ -216,12 +205,16 @@ class GeminiEngine:
             except AuthenticationError as error:
                 key.refused = error
 
-    def _pick(self) -> _Key:
-        """Raises: the reason of the last resort when no key may be used."""
+    def _pick(self, fingerprint: str) -> _Key:
+        """The key for a recording, always the same one while it may be used.
+
+        Recordings spread over the keys and find their uploads again (highest random weight:
+        Thaler and Ravishankar 1998). Raises: why no key may be used.
+        """
         now = datetime.now(UTC)
-        for key in self._keys:
-            if key.usable(now):
-                return key
+        usable = [key for key in self._keys if key.usable(now)]
+        if usable:
+            return max(usable, key=lambda key: stages.digest([fingerprint, key.id]))
         limits = [key.limit for key in self._keys if key.limit is not None]
         if limits:
             raise min(limits, key=lambda limit: limit.resume_at or "")
@@ -287,118 +280,6 @@ class GeminiEngine:
                 if shared.link.http is not None:
                     await shared.link.__aexit__()
 
-    # --- the report -----------------------------------------------------------------------------
-
-    def _report(
-        self,
-        ctx: TaskContext,
-        media: MediaInfo,
-        answer: Answer,
-        reading: Reading,
-        slides: tuple[Slide, ...],
-    ) -> VideoReport:
-        segments = seg.finish_lines(answer.segments, media.duration_s)
-        end_s = media.duration_s or (segments[-1].end_s if segments else 0.0)
-        summary, sections = answer.summary, answer.sections
-        if segments or any(s.text for s in slides):
-            known = citations.sources(segments, slides)
-            summary = citations.check_points(summary, known)
-            sections = citations.check_sections(sections, known)
-        proofs = citations.count_proofs(summary, *(s.items for s in sections))
-        return VideoReport(
-            media=replace(media, duration_s=round(end_s, 3)),
-            provenance=self._provenance(ctx, reading),
-            language=answer.language or _given_language(ctx),
-            segments=segments,
-            slides=slides,
-            chapters=answers.chapters(answer.chapters, end_s),
-            summary=summary,
-            key_terms=answers.key_terms(answer.key_terms, segments, slides),
-            sections=sections,
-            notices=tuple(self._notices(answer, segments, proofs)),
-        )
-
-    def _notices(
-        self, answer: Answer, segments: Sequence[Any], proofs: citations.ProofCount
-    ) -> list[Notice]:
-        model = self.options.model
-        made = [Notice("by_model", f"Transcript and statements were written by the model {model}.")]
-        if not segments:
-            made.append(Notice("no_speech", "The model found no speech in this recording."))
-        if proofs.proved < proofs.total:
-            missing = proofs.total - proofs.proved
-            message = (
-                f"{missing} of {proofs.total} statements give no quote that occurs in the "
-                "transcript or on a slide; they are marked."
-            )
-            made.append(Notice("unproved", message, "warning"))
-        if self.price is None:
-            message = f"The price of the model {model} is not known, so no cost is given."
-            made.append(Notice("no_price", message))
-        return made
-
-    def _provenance(self, ctx: TaskContext, reading: Reading) -> Provenance:
-        options = self.options
-        return Provenance(
-            engine="gemini",
-            engine_version=__version__,
-            llm_model=", ".join(sorted(reading.totals.models)) or options.model,
-            template=ctx.template.name,
-            template_version=str(ctx.template.version),
-            tool_version=__version__,
-            transcript_source="engine",
-            parameters={
-                "language": ctx.options.get("language"),
-                "segment_s": options.segment_s,
-                **options.result_params(),
-            },
-            usage=reading.totals.to_dict(),
-        )
-
-
-# --- helpers -----------------------------------------------------------------------------------
-
-
-async def _slides(
-    ctx: TaskContext, found: dict[str, Any] | None, language: str
-) -> tuple[tuple[Slide, ...], list[Notice]]:
-    """Found on this machine when that is wanted and possible; never a reason to fail."""
-    if found is None or found["video"] is None or not ctx.options.get("slides", True):
-        return (), []
-    packages = _SLIDE_PACKAGES + (_OCR_PACKAGES if ctx.options.get("ocr", True) else ())
-    if not all(importlib.util.find_spec(name) for name in packages):
-        message = "There are no slides: the packages that find them are not installed."
-        return (), [Notice("no_slides", message)]
-    try:
-        return await stages.slides(ctx, found, language)
-    except (PermanentError, DependencyMissing) as error:
-        message = f"There are no slides: {error.message}."
-        return (), [Notice("no_slides", message, "warning")]
-
-
-def _given_language(ctx: TaskContext) -> str:
-    language = str(ctx.options.get("language", "auto"))
-    return "" if language == "auto" else language
-
-
-def _remote_media(ctx: TaskContext) -> MediaInfo:
-    """What is known of a recording that is not a file here."""
-    given = dict(ctx.media.metadata)
-    name = PurePath(ctx.media.display_name).name
-    try:
-        duration_s = max(0.0, float(given.get("duration_s") or 0.0))
-    except ValueError:
-        duration_s = 0.0
-    return MediaInfo(
-        title=given.get("title") or name,
-        file_name=name,
-        source=ctx.media.source,
-        duration_s=duration_s,
-        size_bytes=0,
-        sha256=ctx.fingerprint,
-        metadata=given,
-    )
-
 
 def _youtube(ctx: TaskContext) -> Any:
     """A public video is handed over as it is."""
@@ -424,7 +305,3 @@ async def _length_by_tokens(ctx: TaskContext, reading: Reading) -> float:
     tokens = await ctx.step("count", run, params={"v": 1, "model": reading.options.model})
     plain = replace(reading.options, fps=None, media_resolution="")
     return max(1.0, float(int(tokens) / plain.tokens_per_s) * 1.02 + 1.0)
-
-
-def _once(notices: Sequence[Notice]) -> tuple[Notice, ...]:
-    return tuple(dict.fromkeys(notices))
