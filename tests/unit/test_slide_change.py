@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -149,14 +150,15 @@ def test_camera_gives_one_key_frame_and_the_slide_after_it_is_found() -> None:
 
 
 @pytest.mark.parametrize("hold", [1, 2, 3])
-def test_film_of_half_an_hour_gives_a_bounded_number_of_key_frames(hold: int) -> None:
-    shown = [noise(n // hold) for n in range(1_800)]
-    assert 1 < len(run(shown)) <= 1_800 / 30 + 2
+def test_film_gives_a_bounded_number_of_key_frames(hold: int) -> None:
+    scenes = [noise(n) for n in range(50)]
+    shown = [scenes[n // hold % 50] for n in range(900)]
+    assert 1 < len(run(shown)) <= 900 / 30 + 10
 
 
 def test_flicker_between_two_pictures_is_bounded() -> None:
     pair = (page(0, 2, 3), page(1, 4, 5, seed=2))
-    assert len(run(pair[n // 3 % 2] for n in range(3_600))) <= 60 + 360 + 1
+    assert len(run(pair[n // 3 % 2] for n in range(1_000))) <= 60 + 100 + 1
 
 
 def test_times_never_go_back() -> None:
@@ -179,10 +181,8 @@ def test_each_change_is_after_the_one_before_and_none_is_reported_twice(
     shown = [page(0, 2, 3, 4, seed=seed) for seed, seconds in parts for _ in range(seconds)]
     seen = run(shown)
     assert seen[0].change is Change.FIRST
-    assert all(a.t_s < b.t_s for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a.t_s < b.t_s for a, b in pairwise(seen))
     assert all(0 <= each.t_s <= len(shown) for each in seen)
-    long = [n for n, (seed, s) in enumerate(parts) if s >= 4 and n and parts[n - 1][0] != seed]
-    assert len(seen) >= 1 + (1 if long else 0) * 0
     assert len(seen) <= len(parts)
 
 

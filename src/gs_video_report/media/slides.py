@@ -53,8 +53,11 @@ _SKIP_FROM_FPS = 10.0
 _BETWEEN_S = 0.2
 _MAX_REPEATS = 12
 _MAX_FPS = 480.0
+_ONE_LENGTH_FOR_ALL = ("matroska", "flv", "asf")
+"""Formats in which only the whole recording has a length."""
 _NO_TIME_STAMPS = 0x80  # AVFMT_NOTIMESTAMPS: raw streams, whose times are counted
 _CLOCK_SET_BACK_S = 5.0
+_LONGEST_DAMAGE_S = 10.0
 _SHORTEST_S = 0.5
 _KINDS = {
     Change.FIRST: "slide",
@@ -169,7 +172,8 @@ class _Reader:
         if self.container.duration and self.container.duration > 0:
             self.declared_s = self.whole_s = float(self.container.duration) / _AV_TIME_BASE
         if stream.duration and stream.duration > 0 and stream.time_base:
-            self.knows_own_end = True
+            names = self.container.format.name
+            self.knows_own_end = not any(name in names for name in _ONE_LENGTH_FOR_ALL)
             self.declared_s = float(stream.duration * stream.time_base)
 
     def frames(self) -> Iterator[tuple[float, Any]]:
@@ -186,12 +190,20 @@ class _Reader:
                 continue
             for frame in frames:
                 t_s = self._time_s(frame)
-                if t_s > self._last_s:
-                    self._last_s = t_s
-                    yield t_s, frame
+                if t_s <= self._last_s or self._is_broken(frame, t_s):
+                    continue
+                self._last_s = t_s
+                yield t_s, frame
             if time.monotonic() - told > _REPORT_S:
                 told = time.monotonic()
                 report(max(self._last_s, 0.0), self.declared_s)
+
+    def _is_broken(self, frame: Any, t_s: float) -> bool:
+        """A damaged frame, where a sound one was seen lately: the sound one is shown on."""
+        if not frame.is_corrupt:
+            return False
+        self.errors += 1
+        return t_s - max(self._last_s, 0.0) < _LONGEST_DAMAGE_S
 
     def _time_s(self, frame: Any) -> float:
         """Time of the frame; goes on behind a place where the clock was set back."""
