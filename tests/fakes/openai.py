@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -97,7 +98,7 @@ class FakeOpenAI:
         class Handler(_Handler):
             server_of_fakes = fake
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = _Server(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
@@ -154,6 +155,13 @@ class FakeOpenAI:
         return [c for c in self.log if c.op == op]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that were killed are part of the play; everything else is a fault here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of_fakes: FakeOpenAI
@@ -173,7 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(call, bodies.models(fake.behaviour.model_names, context))
 
     def do_POST(self) -> None:
-        data = self.rfile.read(int(self.headers.get("content-length") or 0))
+        length = int(self.headers.get("content-length") or 0)
+        data = self.rfile.read(length)
+        if len(data) < length:  # the client died while it was sending: this was no request
+            self.close_connection = True
+            return
         if self.path.endswith("/chat/completions"):
             self._chat(self._note("chat"), data)
         elif self.path.endswith("/audio/transcriptions"):
