@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.commands import retry
-from gs_video_report.batch.data_models import TaskStatus
+from gs_video_report.batch.data_models import BatchOptions, TaskStatus
+from gs_video_report.batch.planner import merge_options
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.engines.fetch import safe_stem, url_fingerprint
 from gs_video_report.errors import BlockedAddressError, DownloadError, DownloadRefused
@@ -134,6 +135,14 @@ async def test_private_addresses_are_refused_unless_allowed(web: WebServer, made
     assert await made.run([web.url("/v/talk.mp4")]) == {1: TaskStatus.FAILED}
     assert isinstance(made.errors[0], BlockedAddressError)
     assert web.log == []
+
+
+def test_a_host_that_is_allowed_later_counts_in_the_same_batch() -> None:
+    frozen = BatchOptions(timeout_s=9.0)
+    wanted = BatchOptions(timeout_s=1800.0, download=HERE)
+    merged, notes = merge_options(frozen, wanted, frozenset())
+    assert (merged.timeout_s, merged.download) == (9.0, HERE)
+    assert notes == ["download none -> allow_private_hosts=127.0.0.1"]
 
 
 async def test_an_engine_that_takes_addresses_gets_them_untouched(

@@ -52,6 +52,10 @@ RESULT_OPTIONS: frozenset[str] = frozenset(
 )
 """Options that change what the reports say, or where they go: fixed for the life of a batch."""
 
+FOLLOWED_OPTIONS: frozenset[str] = frozenset({"download"})
+"""What the configuration of now decides, also on resume: a host that a person has just allowed, or
+a rate that fits the line of today, must not need a new batch."""
+
 SCAN_CHUNK = 500
 MAX_PROBLEMS_KEPT = 1000
 
@@ -117,7 +121,7 @@ def task_key(video: VideoInput, template: str) -> str:
 def merge_options(
     frozen: BatchOptions, wanted: BatchOptions, explicit: frozenset[str]
 ) -> tuple[BatchOptions, list[str]]:
-    """Apply explicit flags of a resume to the frozen options.
+    """Apply explicit flags of a resume, and `FOLLOWED_OPTIONS`, to the frozen options.
 
     Returns: the options to run with, and one sentence per change.
     Raises: ResumeConflict when a flag would change results.
@@ -125,7 +129,7 @@ def merge_options(
     changes: dict[str, Any] = {}
     notes: list[str] = []
     refused: list[str] = []
-    for name in sorted(set(asdict(frozen)) & explicit):
+    for name in sorted(set(asdict(frozen)) & (explicit | FOLLOWED_OPTIONS)):
         old, new = getattr(frozen, name), getattr(wanted, name)
         if old == new or (name == "engine" and new == "auto"):
             continue
@@ -143,6 +147,8 @@ def merge_options(
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_show(text)}" for name, text in value.items()) or "none"
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 

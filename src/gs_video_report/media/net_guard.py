@@ -255,7 +255,7 @@ def blocked(host: str, address: Address) -> BlockedAddressError:
     return BlockedAddressError(
         f"{shown} is not on the public internet ({danger(address)} address)",
         hint="if you trust it, add it to your configuration: "
-        f"download: allow_private_hosts: [{host}]",
+        f"download: allow_private_hosts: [{host}], then: gsvr batch retry latest --failed",
         host=host,
         address=str(address),
     )
