@@ -118,6 +118,13 @@ def test_half_a_line_is_never_kept(template: Template) -> None:
         assert {s.text for s in verdict.answer.segments} <= whole
 
 
+def test_a_template_without_a_schema_still_gets_the_transcript(template: Template) -> None:
+    plain = replace(template, response_schema=None)
+    assert "segments" in seg.video_schema(plain)["properties"]
+    assert seg.judge(reply(told(600, 1200)), plain, WINDOW).answer.segments
+    assert seg.video_schema(template) == template.response_schema
+
+
 # --- times -------------------------------------------------------------------------------------
 
 

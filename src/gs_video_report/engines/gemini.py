@@ -12,6 +12,7 @@ Raises: AuthenticationError, LimitReached, ContentBlocked, AnswerUnusable, and w
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -147,6 +148,7 @@ class GeminiEngine:
         check_installed()
         if not self._keys:
             raise no_key()
+        await asyncio.to_thread(importlib.import_module, "google.genai")  # takes two seconds
 
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """What `duration_s` seconds will take; `usd_max` counts the longest answers."""
@@ -189,6 +191,8 @@ class GeminiEngine:
         ctx.progress("compose", 0, 1)
         probed = [] if found is None else stages.probe_notices(found)
         report = gemini_report.build(ctx, media, answer, reading, slides, [*probed, *more])
+        if found is None and ctx.report_media is not None:
+            await ctx.report_media(ctx.fingerprint, report.media.duration_s)
         ctx.progress("compose", 1, 1)
         return report
 

@@ -28,6 +28,7 @@ from gs_video_report.engines.gemini_client import (
 )
 from gs_video_report.engines.gemini_options import bucket_name
 from gs_video_report.engines.gemini_upload import Sending, pause
+from gs_video_report.engines.llm.quota import Need, Refused, granted
 from gs_video_report.errors import (
     CorruptMediaError,
     GsvrError,
@@ -232,13 +233,12 @@ class Upload:
         """One call about files, inside the key's quota for those."""
         bucket = bucket_name("files", self.link.key_id)
         try:
-            async with self.ctx.limiter.reserve(bucket, requests=1) as quota:
+            async with granted(self.ctx, bucket, Need(0)) as quota:
                 value = await call()
                 quota.settle(tokens_in=0, usd=0.0)
                 return value
-        except RetryableError as error:
-            if error.data.get("status") == 429:
-                self.ctx.limiter.penalize(bucket, error.retry_after_s)
+        except Refused as error:
+            self.ctx.limiter.penalize(bucket, error.retry_after_s)
             raise
 
     # --- sending --------------------------------------------------------------------------------
