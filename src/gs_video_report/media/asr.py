@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from gs_video_report.errors import from_os_error
 from gs_video_report.media import dropouts
+from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.container import display_name
 from gs_video_report.media.doubt import is_doubtful
 from gs_video_report.media.sentences import SpokenWord, group_words, join_words
 from gs_video_report.media.vad import WINDOW, Chunk, probabilities_of
 from gs_video_report.media.whisper import (
     HEARD_S,
-    SAMPLE_RATE,
     AsrParams,
     Heard,
     cpu_hash,

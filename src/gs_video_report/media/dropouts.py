@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.sentences import SpokenWord
 from gs_video_report.media.vad import WINDOW
 
-WINDOW_S = WINDOW / 16_000
+WINDOW_S = WINDOW / SAMPLE_RATE
 MISSED_S = 1.4
 """Speech without words from this length on is taken for a dropout."""
 SHORTEST_PART_S = 1.0
@@ -22,6 +23,7 @@ _WORD_MARGIN_S = 0.25
 _LONGEST_WORD_S = 1.2  # alignment stretches a word over what was left out beside it
 _NEAR_S = 1.5
 _SMOOTHING = 3
+_PAUSE_WINDOWS = 10
 
 
 def could_be_missing(words: Sequence[SpokenWord], seconds: float) -> bool:
@@ -82,7 +84,7 @@ def _longest(free: list[bool]) -> tuple[int, int] | None:
     for index, is_free in enumerate(free):
         if not is_free:
             continue
-        if index - last > 10:
+        if index - last > _PAUSE_WINDOWS:
             start, total = index, 0
         last = index
         total += 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gs_video_report.errors import DependencyMissing, ModelMissing
+from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.doubt import Evidence
 from gs_video_report.media.sentences import SpokenWord, spread_words
 from gs_video_report.progress import report
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     Samples = np.ndarray[Any, np.dtype[np.float32]]
 
-SAMPLE_RATE = 16_000
 HEARD_S = 30
 """What Whisper hears at once."""
 
@@ -142,9 +141,9 @@ def load_model(model_dir: str) -> Any:
     for name in ("model.bin", "tokenizer.json"):  # without the latter it would be downloaded
         if not (Path(model_dir) / name).is_file():
             raise ModelMissing(f"{model_dir}: not a speech model folder, {name} is missing")
-    began = time.monotonic()
+    report(0.0, 0.0)
     model = WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
-    report(0.0, time.monotonic() - began)
+    report(0.0, 0.0)
     return model
 
 
