@@ -22,6 +22,7 @@ from gs_video_report.errors import (
     UnsupportedInputError,
 )
 from gs_video_report.media import download as module
+from gs_video_report.media import download_folder
 from gs_video_report.media.download import Pace, download, look
 from gs_video_report.media.download_settings import DownloadSettings
 from gs_video_report.media.http_client import retry_after_s, shown
@@ -206,7 +207,7 @@ def begin_part(
     """What a killed download leaves."""
     remote = {"url": web.url("/a.mp4"), "final_url": "", "kind": "media", "name": "a.mp4",
               "suffix": ".mp4", "total": SIZE, "etag": etag, "last_modified": ""}  # fmt: skip
-    state = {"v": 1, "remote": remote, "synced": synced, "boot": boot or module.boot_id()}
+    state = {"v": 1, "remote": remote, "synced": synced, "boot": boot or download_folder.boot_id()}
     (folder / "content.part").write_bytes(data)
     (folder / "content.json").write_text(json.dumps(state))
 
@@ -358,7 +359,7 @@ def test_a_closed_port_may_be_tried_again(web: WebServer, tmp_path: Path) -> Non
 def test_two_downloads_of_one_folder_fetch_once(
     web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOCK_POLL_S", 0.01)
+    monkeypatch.setattr(download_folder, "LOCK_POLL_S", 0.01)
     hold = threading.Event()
     web.add("/a.mp4", BODY, hold=hold, hold_after=100_000)
     found: list[bytes] = []

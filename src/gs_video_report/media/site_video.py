@@ -23,7 +23,7 @@ from typing import Any
 from gs_video_report import files
 from gs_video_report.errors import DownloadError
 from gs_video_report.media import site_errors
-from gs_video_report.media.download import locked_folder
+from gs_video_report.media.download_folder import locked_folder
 from gs_video_report.media.download_settings import DownloadSettings
 from gs_video_report.media.http_client import shown
 from gs_video_report.media.site_choice import (
