@@ -16,7 +16,8 @@ from gs_video_report.errors import (
     NoMediaError,
 )
 from gs_video_report.media.boxes import has_vbr_header, is_cut_short
-from gs_video_report.media.probe import clean_tags, probe, scan_duration
+from gs_video_report.media.durations import scan_duration
+from gs_video_report.media.probe import clean_tags, probe
 from tests.support.media_speech import RATE, media_file, real_media, tone_file, tones
 
 

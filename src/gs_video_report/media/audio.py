@@ -26,7 +26,8 @@ from gs_video_report.media.container import (
     open_media,
     read_packets,
 )
-from gs_video_report.media.probe import default_track, longest_plausible_s, start_time_s
+from gs_video_report.media.durations import longest_plausible_s, start_time_s
+from gs_video_report.media.probe import default_track
 from gs_video_report.media.timeline import Timeline
 from gs_video_report.progress import report
 
