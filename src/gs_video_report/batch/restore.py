@@ -37,28 +37,35 @@ async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch |
         None means: look `ref` up in the database.
     """
     notes: list[str] = []
-    database: Database | None = None
     try:
-        database = await Database.open(path, create=False)
-        problems = await database.problems()
-        if problems:
-            await database.close()
-            raise DatabaseCorrupt(f"{path}: the database is damaged ({problems[0]})")
+        database = await _open_sound(path)
     except NotFoundError:
         notes.append(f"{path.name} is not there; rebuilt from a checkpoint")
+        checkpoint = await asyncio.to_thread(_find, path, ref)
+        return await _rebuild(path, checkpoint, notes)
     except DatabaseCorrupt:
         checkpoint = await asyncio.to_thread(_find, path, ref)  # before anything is moved
         kept = await asyncio.to_thread(_move_aside, path)
         notes.append(f"the database is damaged; it was kept as {kept.name}")
-        return await _rebuild(path, checkpoint, notes)
-    if database is None:
-        checkpoint = await asyncio.to_thread(_find, path, ref)
         return await _rebuild(path, checkpoint, notes)
     try:
         return database, await _known(database, path, ref)
     except BaseException:
         await database.close()
         raise
+
+
+async def _open_sound(path: Path) -> Database:
+    """The open database. Raises: DatabaseCorrupt, and then nothing of it is open any more."""
+    database = await Database.open(path, create=False)
+    try:
+        problems = await database.problems()
+        if problems:
+            raise DatabaseCorrupt(f"{path}: the database is damaged ({problems[0]})")
+    except BaseException:
+        await database.close()
+        raise
+    return database
 
 
 async def _known(database: Database, path: Path, ref: str) -> OpenedBatch | None:

@@ -1,0 +1,54 @@
+"""`--resume-from` when the database is damaged: rebuilt from a checkpoint, nothing left open."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from gs_video_report.batch.checkpoint_manager import CheckpointManager
+from gs_video_report.batch.restore import open_or_restore
+from gs_video_report.errors import DatabaseCorrupt, NotFoundError
+from tests.support.queue import BATCH, FakeClock, open_queue
+
+
+async def damaged_database(folder: Path) -> Path:
+    """A database with a batch of 300 tasks and a checkpoint of it, then pages overwritten."""
+    queue = await open_queue(folder, FakeClock(), 300)
+    await CheckpointManager(queue).write(BATCH, "test")
+    path = queue.db.path
+    await queue.db.close()
+    data = bytearray(path.read_bytes())
+    data[8192 : len(data) - 4096] = b"\xff" * (len(data) - 12288)
+    path.write_bytes(data)
+    return path
+
+
+def database_threads() -> int:
+    """Threads that would keep the program from ending; those of the event loop end with it."""
+    return sum(not t.name.startswith("asyncio") for t in threading.enumerate())
+
+
+async def test_a_damaged_database_is_closed_before_it_is_moved_aside(tmp_path: Path) -> None:
+    """Pins: the connection stayed open, and its thread kept the program from ending."""
+    path = await damaged_database(tmp_path)
+    before = database_threads()
+    database, opened = await open_or_restore(path, "latest")
+    assert opened is not None
+    assert opened.how == "restored"
+    assert opened.notes[0].startswith("the database is damaged; it was kept as gsvr.db.damaged-")
+    await database.close()
+    assert database_threads() == before
+    assert len(list(tmp_path.glob("gsvr.db.damaged-*"))) >= 1
+
+
+async def test_a_damaged_database_without_a_checkpoint_stays_where_it_is(tmp_path: Path) -> None:
+    path = await damaged_database(tmp_path)
+    for checkpoint in (tmp_path / "checkpoints").iterdir():
+        checkpoint.unlink()
+    before, content = database_threads(), path.read_bytes()
+    with pytest.raises((NotFoundError, DatabaseCorrupt)):
+        await open_or_restore(path, "latest")
+    assert database_threads() == before
+    assert path.read_bytes() == content
