@@ -1,4 +1,4 @@
-"""Fill the tables of `docs/configuration.md` and `docs/templates.md` from the program itself.
+"""Fill the tables of `configuration.md`, `engines.md` and `templates.md` from the program itself.
 
     python scripts/make_table_docs.py
 
@@ -22,6 +22,7 @@ from gs_video_report.config_options import (
 )
 from gs_video_report.config_parse import format_bound, format_value
 from gs_video_report.config_text import _HEADINGS
+from gs_video_report.engines.llm.prices import ModelPrice, Period, load_prices
 from gs_video_report.engines.registry import ENGINES
 from gs_video_report.templates.loader import (
     LAYOUT_VARIABLES,
@@ -30,7 +31,7 @@ from gs_video_report.templates.loader import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("configuration.md", "templates.md")
+PAGES = ("configuration.md", "engines.md", "templates.md")
 
 
 # --- options -----------------------------------------------------------------------------------
@@ -122,6 +123,44 @@ def _variables(known: dict[str, str]) -> str:
     return "\n".join(rows + [f"| `{name}` | {_cell(text)} |" for name, text in known.items()])
 
 
+# --- prices ------------------------------------------------------------------------------------
+
+
+def prices() -> str:
+    """The shipped table of prices, one row a model and period."""
+    table = load_prices()
+    rows = [
+        f"As of {table.as_of}; US dollars per million tokens.",
+        "",
+        "| model | input | output | remarks |",
+        "|---|---|---|---|",
+    ]
+    known: dict[str, ModelPrice] = {price.model: price for price in table.models.values()}
+    for name, price in known.items():
+        also = [n for n, p in table.models.items() if p is price and n != name]
+        rows += [_price_row(price, period, also) for period in price.periods]
+    return "\n".join(rows)
+
+
+def _price_row(price: ModelPrice, period: Period, also: list[str]) -> str:
+    rates = period.rates
+    remarks = [f"also {', '.join(f'`{n}`' for n in also)}"] if also else []
+    if period.until is not None:
+        remarks.append(f"until {period.until}")
+    elif len(price.periods) > 1:
+        remarks.append("afterwards")
+    if rates.per_second:
+        remarks.append(f"${rates.per_second * 60:.4g} a minute of sound")
+        return f"| `{price.model}` | - | - | {'; '.join(remarks)} |"
+    if rates.audio is not None:
+        remarks.append(f"sound {rates.audio:.2f}")
+    if period.above is not None and period.long is not None:
+        long = f"{period.long.tokens_in:.2f} and {period.long.tokens_out:.2f}"
+        remarks.append(f"{long} for requests above {period.above:,} tokens")
+    cells = (f"`{price.model}`", f"{rates.tokens_in:.2f}", f"{rates.tokens_out:.2f}")
+    return f"| {' | '.join(cells)} | {'; '.join(remarks)} |"
+
+
 # --- pages -------------------------------------------------------------------------------------
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -129,6 +168,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "templates": shipped,
     "prompt variables": prompt_variables,
     "layout variables": layout_variables,
+    "prices": prices,
 }
 _PLACE = re.compile(r"(<!-- begin: ([a-z ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 

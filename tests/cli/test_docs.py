@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
+import importlib
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -26,12 +29,19 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from gs_video_report import errors
-from gs_video_report.batch.data_models import BATCH_TRANSITIONS, STAGES, TASK_TRANSITIONS
+from gs_video_report import errors, webhook
+from gs_video_report.batch.data_models import (
+    BATCH_TRANSITIONS,
+    STAGES,
+    TASK_TRANSITIONS,
+    BatchCounts,
+)
 from gs_video_report.batch.sql import schema
 from gs_video_report.cli import app
 from gs_video_report.config import load_config
+from gs_video_report.engines import registry
 from gs_video_report.errors import ExitCode
+from gs_video_report.media.net_guard import NetPolicy
 from gs_video_report.templates import loader
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +152,7 @@ def test_every_printed_command_can_be_parsed(words: tuple[str, ...]) -> None:
 HARMLESS = (
     *("batch list", "batch status", "batch show", "batch checkpoints", "batch export"),
     *("templates list", "templates show", "config show", "config init", "models list"),
-    *("cache info", "doctor"),
+    *("cache info", "doctor", "quota"),
 )
 
 
@@ -212,7 +222,7 @@ def test_every_exit_code_is_told(name: str) -> None:
 # --- options and templates ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "templates.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "engines.md", "templates.md"])
 def test_tables_are_those_of_the_program(name: str) -> None:
     text = page(f"docs/{name}")
     assert "<!-- begin: " in text
@@ -225,6 +235,35 @@ def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     config = load_config({}, cwd=tmp_path)
     for line in text.splitlines():
         assert config.origin(line.partition(":")[0]).rank == "project file"
+
+
+@pytest.mark.parametrize("number", range(len(blocks(page("docs/engines.md"), "yaml"))))
+def test_the_examples_of_engines_are_valid(number: int, tmp_path: Path) -> None:
+    text = blocks(page("docs/engines.md"), "yaml")[number]
+    (tmp_path / "gsvr.yaml").write_text(text)
+    config = load_config({}, env={"HOME": str(tmp_path)}, cwd=tmp_path)
+    assert config.files == (tmp_path / "gsvr.yaml",)
+    for engine in ("gemini", "openai"):
+        registry.make(engine, {"engine_options": config.engine_options(engine)})
+    NetPolicy(tuple(config.download_options().get("allow_private_hosts", ())))
+
+
+def test_the_example_of_a_webhook_takes_our_signature_and_no_other() -> None:
+    space: dict[str, Any] = {}
+    exec(blocks(page("docs/engines.md"), "python")[0], space)
+    body, is_genuine = '{"name": "第一讲"}'.encode(), space["is_genuine"]
+    assert is_genuine(body, webhook.signature(body, "s3cret"), "s3cret")
+    assert not is_genuine(body + b" ", webhook.signature(body, "s3cret"), "s3cret")
+    assert not is_genuine(body, webhook.signature(body, "other"), "s3cret")
+    assert not is_genuine(body, "", "s3cret")
+
+
+def test_the_message_of_a_webhook_is_told_field_by_field() -> None:
+    told = json.loads(blocks(page("docs/engines.md"), "json")[0])
+    source = (SRC / "batch" / "processor.py").read_text(encoding="utf-8")
+    sent = source.partition("message = {")[2].partition("\n        }\n")[0]
+    assert list(told) == re.findall(r'^            "(\w+)":', sent, re.MULTILINE)
+    assert set(told["counts"]) == {f.name for f in dataclasses.fields(BatchCounts)}
 
 
 def test_the_ranks_of_the_configuration_are_told_in_their_order() -> None:
@@ -283,11 +322,20 @@ def test_every_error_code_has_its_entry_in_the_right_place() -> None:
             assert code not in told, f"{code} is there twice"
             assert len([c for c in cells.split("|") if c.strip()]) == 3, f"{code}: an empty cell"
             told[code] = title
-    kinds = errors._by_code()
+    kinds = all_kinds_of_errors()
     assert told.keys() - kinds.keys() == set(), "there are no such codes"
     assert kinds.keys() - told.keys() == set(), "give these codes an entry in the page"
     for code, title in told.items():
         assert title == _section_of(kinds[code]), f"{code} stands in the wrong place"
+
+
+def all_kinds_of_errors() -> dict[str, type[errors.GsvrError]]:
+    """By code; also those that stand beside the code that raises them."""
+    for path in SRC.rglob("*.py"):
+        if re.search(r'^    code = "E_', path.read_text(encoding="utf-8"), re.MULTILINE):
+            parts = path.relative_to(SRC.parent).with_suffix("").parts
+            importlib.import_module(".".join(parts))
+    return errors._by_code()
 
 
 def _section_of(kind: type[errors.GsvrError]) -> str:
