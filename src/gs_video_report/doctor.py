@@ -19,7 +19,6 @@ from typing import Any
 
 from gs_video_report import __version__
 from gs_video_report.config import Config
-from gs_video_report.config_options import ENGINE_SECTIONS
 from gs_video_report.doctor_probes import (
     Check,
     Status,
@@ -146,14 +145,14 @@ def _excel(_: Config) -> Iterator[Check]:
 
 
 def _engine(config: Config) -> Iterator[Check]:
-    from gs_video_report.engine_access import choose
+    from gs_video_report.engine_access import choose, is_missing_key
 
     try:
         engine, why = choose(config, None)
     except GsvrError as error:
         yield Check("engine", Status.FAIL, error.message, error.hint or "--engine auto")
         return
-    if engine in ENGINE_SECTIONS and config.api_key(engine) is None:
+    if is_missing_key(config, engine):
         yield Check("engine", Status.FAIL, f"engine {engine}: no key",
                     f"gsvr config set-key {engine}")  # fmt: skip
         return

@@ -35,12 +35,27 @@ def choose(config: Config, key_file: str | None) -> tuple[str, str]:
         if name == "openai" and config.engine_options(name).get("base_url"):
             return name, "a server of its kind is configured"
         if config.api_key(name) is not None:
-            return name, f"there is a key for it ({config.origin(f'{name}.api_key')})"
+            return name, f"there is a key for it ({_place_of_key(config, name)})"
     if key_file is not None:
         raise UsageError(
             "--api-key-file needs to know whose key it is", hint="add --engine gemini or openai"
         )
     return "local", "no key is configured; nothing leaves this machine"
+
+
+def _place_of_key(config: Config, engine: str) -> str:
+    """Where the key was found, in words for people."""
+    from gs_video_report.config import Rank
+
+    origin = config.origin(f"{engine}.api_key")
+    stored = origin.rank is Rank.DEFAULT  # not an option's value, so it is in the file of keys
+    return "stored with gsvr config set-key" if stored else str(origin)
+
+
+def is_missing_key(config: Config, engine: str) -> bool:
+    """Whether `engine` cannot work for want of a key; servers of one's own may need none."""
+    own_server = engine == "openai" and bool(config.engine_options(engine).get("base_url"))
+    return engine in REMOTE and not own_server and config.api_key(engine) is None
 
 
 def keys_for(config: Config, engine: str, key_file: str | None) -> tuple[Secret, ...]:

@@ -13,6 +13,8 @@ import pytest
 from gs_video_report import doctor, doctor_probes
 from gs_video_report.batch.persistence import Database
 from gs_video_report.config import Config, load_config
+from gs_video_report.config_keys import save_key
+from gs_video_report.config_values import Secret
 from gs_video_report.doctor_probes import (
     Check,
     Status,
@@ -141,6 +143,26 @@ def test_a_database_that_is_not_there_yet_is_fine(
 
 
 # --- keys and configuration ----------------------------------------------------------
+
+
+def test_an_own_server_of_the_openai_kind_needs_no_key(
+    tmp_path: Path, loaded: dict[str, str | None]
+) -> None:
+    def engine(**options: str) -> Check:
+        (found,) = named(doctor.check(config(tmp_path, engine="openai", **options)), "engine")
+        return found
+
+    assert engine().status is Status.FAIL
+    assert engine(**{"openai.base_url": "http://127.0.0.1:11434/v1"}).status is Status.OK
+
+
+def test_a_stored_key_is_told_as_such(tmp_path: Path, loaded: dict[str, str | None]) -> None:
+    path = tmp_path / "xdg/gsvr/keys.json"
+    save_key(path, "gemini", Secret("abcdefgh"))
+    (found,) = named(doctor.check(config(tmp_path)), "engine")
+    assert (
+        found.message == "engine gemini (there is a key for it (stored with gsvr config set-key))"
+    )
 
 
 def test_keys_that_others_can_read_are_told(tmp_path: Path, loaded: dict[str, str | None]) -> None:
