@@ -29,6 +29,7 @@ class Kind(StrEnum):
     LANGUAGE = "language code"
     PATTERN = "pattern"
     URL = "address"
+    HEADERS = "names and values"
     SECRET = "secret"  # noqa: S105 (the word, not a password)
 
 
@@ -260,6 +261,26 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         choices=("minimal", "low", "medium", "high", "xhigh"),
     ),
     *_shared("openai", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    _of_engine(
+        "openai.headers", Kind.HEADERS, _E, "Further HTTP headers, as a mapping; not for keys."
+    ),
+    _of_engine(
+        "openai.context_tokens", Kind.INT, _R, "Longest input and answer together, tokens.",
+        low=512, high=10**8,
+    ),
+    _of_engine(
+        "openai.transcribe", Kind.CHOICE, _R,
+        "Who recognises the speech: this machine (local) or the server (remote).",
+        choices=("local", "remote"),
+    ),
+    _of_engine(
+        "openai.transcribe_model", Kind.MODEL, _R, "Model for remote speech recognition."
+    ),
+    _of_engine(
+        "openai.structured", Kind.CHOICE, _R,
+        "How the form of the answer is asked for; auto takes what the server accepts.",
+        choices=("auto", "json_schema", "json_object"),
+    ),
     _of_engine("openai.images", Kind.BOOL, _R, "Send the pictures of the slides as well."),
     _of_engine(
         "openai.max_images", Kind.INT, _R, "At most so many pictures per request.",

@@ -55,6 +55,8 @@ def parse_value(option: Option, raw: Any, base: Path, env: Mapping[str, str]) ->
         return None
     if option.kind is Kind.LIST:
         return _parse_list(option, raw)
+    if option.kind is Kind.HEADERS:
+        return _parse_headers(raw)
     if isinstance(raw, list | tuple | dict):
         raise ValueError("must be a single value, not a list")
     text = raw.reveal() if isinstance(raw, Secret) else str(raw)
@@ -104,6 +106,19 @@ def _choice(option: Option, text: str) -> str:
         known = ", ".join(option.choices)
         raise ValueError(f"must be one of {known}; not {text[:60]}{nearest(word, option.choices)}")
     return word
+
+
+def _parse_headers(raw: Any) -> dict[str, str]:
+    """A mapping, or lines such as `X-Organisation: physics`; the values are not repeated."""
+    if isinstance(raw, Mapping):
+        pairs = [(str(name), str(value)) for name, value in raw.items()]
+    else:
+        lines = raw if isinstance(raw, list | tuple) else str(raw).splitlines()
+        split = [str(line).partition(":") for line in lines if str(line).strip()]
+        if not all(colon for _, colon, _ in split):
+            raise ValueError("needs lines such as `Name: value`")
+        pairs = [(name, value) for name, _, value in split]
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 def _parse_list(option: Option, raw: Any) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def test_nothing_to_process_shows_no_command() -> None:
 def test_limits_that_will_be_hit_are_told_before() -> None:
     info = replace(INFO, cost_limit_usd=0.10, free_bytes=10, output_bytes=lambda totals: 1000)
     text = "\n".join(dry_run([PAID], info).lines())
-    assert "Limit   $0.10 (--max-cost)" in text
+    assert "Limit   $0.10 (--cost-limit)" in text
     assert "will pause at the cost limit" in text
     assert "disk is too small" in text
 

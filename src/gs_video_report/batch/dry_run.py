@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
@@ -37,6 +37,7 @@ from gs_video_report.batch.planner import (
 from gs_video_report.boundary import Faces
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import jobs, registry
+from gs_video_report.engines.base import Estimate
 from gs_video_report.engines.fetch_jobs import locate
 from gs_video_report.errors import ExitCode, GsvrError, NotFoundError, UsageError
 from gs_video_report.templates.loader import load_template
@@ -123,7 +124,7 @@ def plan_rows(
     template: str,
     lengths: Lengths,
     known: Known,
-    estimate: Callable[[float], float],
+    estimate: Callable[[float], Estimate],
 ) -> Iterator[PlanRow]:
     """One row per input; pure apart from reading the iterator."""
     for item in found:
@@ -138,7 +139,7 @@ def _row(
     template: str,
     lengths: Lengths,
     known: Known,
-    estimate: Callable[[float], float],
+    estimate: Callable[[float], Estimate],
 ) -> PlanRow:
     name = video.relative_path or video.source
     if video.source in lengths.titles:
@@ -156,9 +157,20 @@ def _row(
     elif status in (TaskStatus.COMPLETED, TaskStatus.SKIPPED):
         return PlanRow(name, SKIP, "done", before, size)
     media_s, _ = lengths.of(video)
-    seconds = estimate(before if before is not None else media_s or 0.0)
     shown = before if before is not None else media_s
-    return PlanRow(name, PROCESS, "", shown, size, seconds)
+    need = estimate(shown or 0.0)
+    return PlanRow(
+        name,
+        PROCESS,
+        "",
+        shown,
+        size,
+        need.seconds,
+        need.requests,
+        need.tokens,
+        need.usd,
+        need.usd_max,
+    )
 
 
 # --- with files and database -------------------------------------------------------------------
@@ -171,7 +183,7 @@ async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bo
     if request.spec is None:
         raise UsageError("--dry-run needs an input", hint="for a batch: gsvr batch status REF")
     spec, options = request.spec, request.options
-    engine = registry.make(options.engine, {})
+    engine = registry.make(options.engine, asdict(options))
     template = load_template(
         options.template, Path(options.template_dir) if options.template_dir else None
     )
@@ -181,10 +193,9 @@ async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bo
     compute = ProcessBackend(options.compute_processes or None)
     lengths = await _measure(head, compute, options, engine.capabilities.accepts)
 
-    def estimate(media_s: float) -> float:
-        if known.speed is not None:
-            return media_s * known.speed
-        return engine.estimate(media_s, template).seconds
+    def estimate(media_s: float) -> Estimate:
+        made = engine.estimate(media_s, template)
+        return made if known.speed is None else replace(made, seconds=media_s * known.speed)
 
     info = _info(request, spec, known, lengths, len(head))
     rows = plan_rows(chain(head, found), options.template, lengths, known, estimate)
@@ -304,6 +315,11 @@ def _info(
     basis, spread = "from a built-in table, +/- 50 %", (0.5, 1.5)
     if known.speed is not None:
         basis, spread = f"from your last {known.videos} videos", (0.8, 1.4)
+    prices_of = ""
+    if options.engine != "local":
+        from gs_video_report.engines.llm.prices import load_prices
+
+        prices_of = str(load_prices().as_of)
     return PlanInfo(
         engine=options.engine,
         template=options.template,
@@ -313,6 +329,8 @@ def _info(
         free_bytes=_free(options.output_dir),
         spread=spread,
         basis=basis,
+        cost_limit_usd=options.cost_limit_usd,
+        prices_of=prices_of,
         notes=tuple(notes),
         asks_sites=lengths.asked_sites,
     )

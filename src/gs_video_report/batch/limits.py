@@ -1,7 +1,8 @@
 """The limiter of a run: buckets from the configuration, spending from the ledger in the database.
 
-A bucket is named `provider/model/key id`, for servers of one's own `provider/host/model/key id`. Buckets that are not configured have no limits of their
-own, but a pause that the provider asks for is kept.
+A bucket is named `provider/model/key id`, for servers of one's own `provider/host/model/key id`.
+Buckets that are not configured have no limits of their own, but a pause that the provider asks
+for is kept.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -51,8 +52,6 @@ class MeteredCompute:
 
     backend: ComputeBackend
     control: TaskControl
-    _open: int = 0
-    _running: int = 0
 
     async def run(
         self,
@@ -70,13 +69,11 @@ class MeteredCompute:
         def begin() -> None:
             nonlocal started
             started = True
-            self._running += 1
-            self._tell()
+            self.control.call(time.monotonic(), running=1)
             if on_start is not None:
                 on_start()
 
-        self._open += 1
-        self._tell()
+        self.control.call(time.monotonic(), opened=1)
         try:
             return await self.backend.run(
                 fn,
@@ -88,9 +85,7 @@ class MeteredCompute:
                 on_start=begin,
             )
         finally:
-            self._open -= 1
-            self._running -= 1 if started else 0
-            self._tell()
+            self.control.call(time.monotonic(), opened=-1, running=-1 if started else 0)
 
     def statistics(self) -> Any:
         """Of the shared backend."""
@@ -105,8 +100,36 @@ class MeteredCompute:
     async def close(self, grace_s: float = 2.0) -> None:
         """The shared backend is closed by its owner."""
 
-    def _tell(self) -> None:
-        self.control.waiting(time.monotonic(), self._open > 0 and self._running == 0)
+
+@dataclass(slots=True)
+class MeteredLimiter:
+    """A limiter for one task: waiting for quota is not the task's working time."""
+
+    limiter: Limiter
+    control: TaskControl
+
+    def reserve(
+        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
+    ) -> AbstractAsyncContextManager[Any]:
+        """See `ApiLimiter.reserve`."""
+        return self._metered(
+            self.limiter.reserve(bucket, requests=requests, tokens=tokens, usd=usd)
+        )
+
+    @asynccontextmanager
+    async def _metered(self, reservation: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+        self.control.call(time.monotonic(), opened=1)
+        granted = 0
+        try:
+            async with reservation as quota:
+                granted = 1
+                self.control.call(time.monotonic(), running=1)
+                yield quota
+        finally:
+            self.control.call(time.monotonic(), opened=-1, running=-granted)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.limiter, name)
 
 
 @dataclass(slots=True)
@@ -394,7 +417,7 @@ class _TaskRun:
             options=asdict(options),
             step=steps,
             compute=compute,
-            limiter=self.shared.limiter,
+            limiter=MeteredLimiter(self.shared.limiter, self.control),
             cache=self.shared.cache,
             work_dir=self.shared.cache.work_dir(fingerprint[:32]),
             progress=self.progress,

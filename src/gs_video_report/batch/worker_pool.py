@@ -91,11 +91,22 @@ class TaskControl:
     """Monotonic seconds at the claim."""
     _idle_s: float = 0.0
     _waiting_since: float | None = None
+    _opened: int = 0
+    _calls_running: int = 0
     outcome: GsvrError | None = None
     """Why the pool cancelled the task, if it did."""
     handle: asyncio.Task[TaskResult] | None = None
     skipped: str | None = None
     """Set by the runner when the output was already there: the reason."""
+
+    def call(self, now: float, *, opened: int = 0, running: int = 0) -> None:
+        """Count calls to compute and to providers: asked for (`opened`), and under way.
+
+        While there are calls and none of them is under way, the task only waits.
+        """
+        self._opened += opened
+        self._calls_running += running
+        self.waiting(now, self._opened > 0 and self._calls_running == 0)
 
     def waiting(self, now: float, is_waiting: bool) -> None:
         """Tell that the task has work that waits for a compute process or for quota."""

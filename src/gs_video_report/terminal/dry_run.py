@@ -252,7 +252,7 @@ def total_lines(totals: PlanTotals, info: PlanInfo, colour: bool = False) -> lis
         lines.append(f"Time    {_time_text(totals, info)}")
         lines.append(f"Cost    {_cost_text(totals, info)}")
         if info.cost_limit_usd is not None:
-            lines.append(f"Limit   {money(info.cost_limit_usd)} (--max-cost)")
+            lines.append(f"Limit   {money(info.cost_limit_usd)} (--cost-limit)")
         lines.append(f"Output  {_output_text(totals, info)}")
     lines += [f"Note    {clean(note)}" for note in (*_warnings(totals, info), *info.notes)]
     if totals.process:
