@@ -29,7 +29,8 @@ from tests.support.queue import BATCH, batch
 pytest.importorskip("google.genai")
 ROOT = Path(__file__).parents[2]
 IN_FLIGHT_S = 0.75
-"""An answer that was sent longer than this before a kill had time to reach the journal."""
+"""An answer that was sent longer than this before a kill had time to reach the journal; and a
+request of a killed process may be read from its socket this much later."""
 UPLOAD_BYTES = 9 * 1024 * 1024
 """Two chunks."""
 
@@ -85,7 +86,8 @@ def repeated(requests: list[Request], when: list[float]) -> list[Request]:
     wrong = []
     for same in seen.values():
         for answered in same[:-1]:
-            lost = any(answered.at <= at < answered.sent_at + IN_FLIGHT_S for at in when)
+            first, last = answered.at - IN_FLIGHT_S, answered.sent_at + IN_FLIGHT_S
+            lost = any(first <= at < last for at in when)
             if answered.status == 200 and not lost:
                 wrong.append(answered)
     return wrong

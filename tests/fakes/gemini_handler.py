@@ -474,7 +474,10 @@ class _Handler(BaseHTTPRequestHandler):
         return f"http://{self.headers.get('Host')}"
 
     def _body(self) -> dict[str, Any]:
-        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        data = self.rfile.read(length)
+        if len(data) < length:  # the client is gone: what it meant to ask is nobody's question
+            raise _Cut
         try:
             value = json.loads(data) if data else {}
         except ValueError:
