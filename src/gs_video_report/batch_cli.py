@@ -341,6 +341,10 @@ def retry(
         bool,
         typer.Option("--run/--no-run", help="Process them now (default: yes).", show_default=False),
     ] = True,
+    parallel: o.Parallel = None,
+    max_retries: o.MaxRetries = None,
+    timeout: o.Timeout = None,
+    stall_timeout: o.StallTimeout = None,
     config: o.ConfigFile = None,
     db: o.Db = None,
     progress: o.Progress = None,
@@ -352,10 +356,14 @@ def retry(
     from gs_video_report import app_batches as app
 
     faces = Faces(json, verbose, quiet)
-    run(
-        faces,
-        lambda: app.retry(_access(config, db, progress), faces, ref, failed=failed, start=start),
+    access = _access(config, db, progress)
+    access.flags |= _given(
+        parallel=parallel,
+        max_retries=max_retries,
+        timeout_s=timeout,
+        stall_timeout_s=stall_timeout,
     )
+    run(faces, lambda: app.retry(access, faces, ref, failed=failed, start=start))
 
 
 @batch_app.command("checkpoints", rich_help_panel=RESULTS)

@@ -153,3 +153,13 @@ def test_commands_that_are_named_go_to_the_same_database(gsvr: Gsvr, tmp_path: P
     value = json.loads(waiting.out)
     assert (value["type"], value["requeued"]) == ("retry", 1)
     assert value["next"].endswith(" --db own.db")
+
+
+def test_a_retry_takes_the_longer_time_that_its_advice_asks_for(gsvr: Gsvr, tmp_path: Path) -> None:
+    """Pins: "raise --timeout" was advised, and `retry`, which was printed, did not know it."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.mp4").touch()
+    assert gsvr("batch", "process", "-d", "in", "--cache-dir", "cache").code == 3
+    again = gsvr("batch", "retry", "latest", "--failed", "--timeout", "2h", "--stall-timeout", "9m")
+    assert again.code == 3, again.err
+    assert "timeout_s 1800.0 -> 7200.0" in again.err

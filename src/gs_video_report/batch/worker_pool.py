@@ -391,7 +391,7 @@ class WorkerPool:
         now = self.monotonic()
         for entry in list(self._running.values()):
             if entry.control.active_s(now) > self.timeout_s:
-                message = f"not finished after {self.timeout_s:g} seconds"
+                message = f"not finished after {self.timeout_s:g} s"
                 self._cancel(entry.task.task_id, ComputeTimeout(message))
 
     def _cancel(self, task_id: int, why: GsvrError) -> None:
