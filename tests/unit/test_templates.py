@@ -192,3 +192,8 @@ def test_labels_of_both_languages_have_the_same_keys() -> None:
 
 def test_shipped_files_are_all_valid_names() -> None:
     assert len(list(SHIPPED_DIR.glob("*.yaml"))) == 3
+
+
+def test_a_layout_that_asks_too_much_is_named_in_the_error() -> None:
+    with pytest.raises(TemplateError, match=r"^template mine \(layout\): a dict cannot be printed"):
+        render("{{ report }}", {"report": {"a": 1}}, "mine (layout)")

@@ -63,8 +63,8 @@ def render(
     tree = _parse(env, source, where)
     try:
         return _collect(env, env.from_string(tree).generate(dict(variables)))
-    except TemplateError:
-        raise
+    except TemplateError as error:  # a bound of ours, which does not know the template's name
+        raise TemplateError(f"template {where}: {error.message}", hint=error.hint) from error
     except Exception as error:  # whatever a hostile template provokes is the template's error
         raise TemplateError(f"template {where}: {_reason(error)}") from error
 
