@@ -5,7 +5,6 @@ True here: they look where a batch would look: folders come from the configurati
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import sys
 from dataclasses import asdict
@@ -22,13 +21,18 @@ OK = int(ExitCode.OK)
 
 
 def say(text: str) -> None:
-    """One line of data on stdout."""
+    """One line of data on stdout, whatever its encoding."""
+    from gs_video_report.terminal.styles import tolerate_encoding
+
+    tolerate_encoding(sys.stdout)
     sys.stdout.write(text + "\n")
 
 
 def say_json(value: Any) -> None:
     """One JSON document on stdout."""
-    say(json_module.dumps(value, ensure_ascii=False, indent=2, default=str))
+    from gs_video_report.terminal.stream import json_text
+
+    say(json_text(value, sys.stdout.encoding or "utf-8", indent=2, default=str))
 
 
 def _config(config_file: Path | None, **flags: str | None) -> Config:
@@ -107,7 +111,7 @@ def templates_show(
             }
         )
     else:
-        sys.stdout.write(text)
+        say(text.removesuffix("\n"))
     return OK
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.conftest import run_gsvr
 
 HEAVY = (
     "av",
@@ -57,3 +60,14 @@ def test_light_commands_load_nothing_heavy(args: list[str], tmp_path: Path) -> N
         timeout=60,
     )
     assert done.stdout.splitlines()[-1] == "HEAVY []", done.stdout + done.stderr
+
+
+def test_an_ascii_terminal_gets_every_command_s_answer(tmp_path: Path) -> None:
+    """Pins: `templates show` of a Chinese template ended in an unexpected UnicodeEncodeError."""
+    for face in ((), ("--json",)):
+        env = {"PYTHONIOENCODING": "ascii"}
+        words = ("templates", "show", "chinese_transcript", *face)
+        answer = run_gsvr(*words, cwd=tmp_path, env=env)
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.isascii()
+    assert json.loads(answer.out)["name"] == "chinese_transcript"

@@ -46,10 +46,15 @@ class LineWriter:
 
 
 def json_line(value: dict[str, Any], encoding: str = "utf-8") -> str:
-    """`value` as one line of JSON that a stream of `encoding` can carry.
+    """`value` as one line of JSON that a stream of `encoding` can carry."""
+    return json_text(value, encoding, separators=(",", ":"))
+
+
+def json_text(value: Any, encoding: str, **how: Any) -> str:
+    """`json.dumps(value, **how)` as a stream of `encoding` can carry it.
 
     Names that are not valid UTF-8 keep their bytes as `\\udcXX` escapes, as Python reads them.
     """
     unicode_stream = encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf16")
-    text = json.dumps(value, ensure_ascii=not unicode_stream, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=not unicode_stream, **how)
     return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
