@@ -54,8 +54,14 @@ class ProcessCommand:
 
 
 def load(command: ProcessCommand) -> Config:
-    """The configuration in force. Raises: ConfigError."""
+    """The configuration in force. Raises: ConfigError, UsageError."""
     from gs_video_report.config import load_config
+
+    if command.flags.get("engine_options") and command.flags.get("engine", "auto") == "auto":
+        raise UsageError(
+            "--model and --gemini-batch need to know the engine",
+            hint="add --engine gemini or --engine openai",
+        )
 
     return load_config(
         command.flags, env=os.environ, cwd=Path.cwd(), config_file=command.config_file

@@ -306,7 +306,9 @@ async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
             used = await queue.usage_by_key(iso_ms(since))
     except NotFoundError:
         used = []
-    limits = {name: bucket_config(config.engine_options(name)) for name in ("gemini", "openai")}
+    limits = {
+        name: bucket_config(name, config.engine_options(name)) for name in ("gemini", "openai")
+    }
     rows = quota_rows(used, limits, reset, now)
     if json:
         say_json({"v": 1, "type": "quota", "since": iso_ms(since), "keys": rows})

@@ -38,7 +38,7 @@ UrlList = Annotated[
 ]
 Recursive = Annotated[
     bool | None,
-    _opt("--recursive/--no-recursive", help="Look into sub-folders [default: yes].", panel=INPUT),
+    _opt("--recursive/--no-recursive", help="Look into sub-folders (default: yes).", panel=INPUT),
 ]
 Include = Annotated[
     list[str] | None,
@@ -65,7 +65,7 @@ Template = Annotated[
     _opt(
         "--template",
         "-t",
-        help="Report template [default: chinese_transcript].",
+        help="Report template (default: chinese_transcript).",
         panel=OUTPUT,
         metavar="NAME",
     ),
@@ -75,7 +75,7 @@ Output = Annotated[
     _opt(
         "--output",
         "-o",
-        help="Folder for the reports [default: ./batch_output].",
+        help="Folder for the reports (default: ./batch_output).",
         panel=OUTPUT,
         metavar="DIR",
     ),
@@ -85,14 +85,14 @@ OutputPattern = Annotated[
     _opt(
         "--output-pattern",
         help="Where a report goes: {template} {dir} {name} {stem} {ext} {seq} {batch} "
-        "[default: {template}/{dir}/{name}].",
+        "(default: {template}/{dir}/{name}).",
         panel=OUTPUT,
         metavar="TEXT",
     ),
 ]
 Formats = Annotated[
     str | None,
-    _opt("--formats", help="Of md,html,srt,vtt,json [default: all].", panel=OUTPUT, metavar="LIST"),
+    _opt("--formats", help="Of md,html,srt,vtt,json (default: all).", panel=OUTPUT, metavar="LIST"),
 ]
 SkipExisting = Annotated[
     bool | None,
@@ -110,7 +110,7 @@ Engine = Annotated[
     str | None,
     _opt(
         "--engine",
-        help="auto, local, gemini or openai [default: auto].",
+        help="auto, local, gemini or openai (default: auto).",
         panel=EXECUTION,
         metavar="NAME",
     ),
@@ -122,6 +122,14 @@ Model = Annotated[
         help="Model of the engine, such as gemini-flash-latest.",
         panel=EXECUTION,
         metavar="NAME",
+    ),
+]
+GeminiBatch = Annotated[
+    bool | None,
+    _opt(
+        "--gemini-batch/--no-gemini-batch",
+        help="Half-price lane of Gemini: answers within a day.",
+        panel=EXECUTION,
     ),
 ]
 ApiKeyFile = Annotated[
@@ -161,7 +169,7 @@ AsrModel = Annotated[
     str | None,
     _opt(
         "--asr-model",
-        help="Speech model: a name, a folder, or an installed model package [default: auto].",
+        help="Speech model: a name, a folder, or an installed model package (default: auto).",
         panel=EXECUTION,
         metavar="NAME",
     ),
@@ -170,7 +178,7 @@ Language = Annotated[
     str | None,
     _opt(
         "--language",
-        help="Spoken language, such as en or zh [default: detected].",
+        help="Spoken language, such as en or zh (default: detected).",
         panel=EXECUTION,
         metavar="CODE",
     ),
@@ -179,25 +187,25 @@ Subtitles = Annotated[
     str | None,
     _opt(
         "--subtitles",
-        help="prefer: existing subtitles instead of speech recognition; ignore [default: prefer].",
+        help="prefer: existing subtitles instead of speech recognition; ignore (default: prefer).",
         panel=EXECUTION,
         metavar="HOW",
     ),
 ]
 Slides = Annotated[
     bool | None,
-    _opt("--slides/--no-slides", help="Find slides [default: yes].", panel=EXECUTION),
+    _opt("--slides/--no-slides", help="Find slides (default: yes).", panel=EXECUTION),
 ]
 Ocr = Annotated[
-    bool | None, _opt("--ocr/--no-ocr", help="Read the slides [default: yes].", panel=EXECUTION)
+    bool | None, _opt("--ocr/--no-ocr", help="Read the slides (default: yes).", panel=EXECUTION)
 ]
 Parallel = Annotated[
     int | None,
-    _opt("--parallel", "-p", help="Videos in flight [default: 4].", panel=EXECUTION, metavar="N"),
+    _opt("--parallel", "-p", help="Videos in flight (default: 4).", panel=EXECUTION, metavar="N"),
 ]
 Priority = Annotated[
     int | None,
-    _opt("--priority", help="0 (first) to 100 [default: 50].", panel=EXECUTION, metavar="N"),
+    _opt("--priority", help="0 (first) to 100 (default: 50).", panel=EXECUTION, metavar="N"),
 ]
 New = Annotated[
     bool, _opt("--new", help="Start a new batch even if the same one is there.", panel=EXECUTION)
@@ -217,13 +225,13 @@ DryRun = Annotated[
 ShowAll = Annotated[bool, _opt("--all", help="With --dry-run: show every file.", panel=DISPLAY)]
 MaxRetries = Annotated[
     int | None,
-    _opt("--max-retries", help="Tries after the first [default: 3].", panel=LIMITS, metavar="N"),
+    _opt("--max-retries", help="Tries after the first (default: 3).", panel=LIMITS, metavar="N"),
 ]
 Timeout = Annotated[
     str | None,
     _opt(
         "--timeout",
-        help="Working time per video and try [default: 1800s].",
+        help="Working time per video and try (default: 1800s).",
         panel=LIMITS,
         metavar="TIME",
     ),
@@ -232,7 +240,7 @@ StallTimeout = Annotated[
     str | None,
     _opt(
         "--stall-timeout",
-        help="Longest time without progress [default: 300s].",
+        help="Longest time without progress (default: 300s).",
         panel=LIMITS,
         metavar="TIME",
     ),
@@ -249,7 +257,7 @@ ConfigFile = Annotated[
 ]
 Db = Annotated[
     str | None,
-    _opt("--db", help="Database [default: ./batch_tasks.db].", panel=EXECUTION, metavar="FILE"),
+    _opt("--db", help="Database (default: ./batch_tasks.db).", panel=EXECUTION, metavar="FILE"),
 ]
 CacheDir = Annotated[
     str | None, _opt("--cache-dir", help="Folder of the cache.", panel=EXECUTION, metavar="DIR")
@@ -267,7 +275,7 @@ Progress = Annotated[
     str | None,
     _opt(
         "--progress",
-        help="auto, live, plain or none [default: auto].",
+        help="auto, live, plain or none (default: auto).",
         panel=DISPLAY,
         metavar="HOW",
     ),

@@ -260,13 +260,25 @@ ENGINE_OPTIONS: tuple[Option, ...] = (
         "gemini.thinking_level", Kind.CHOICE, _R, "How long the model thinks.",
         choices=("minimal", "low", "medium", "high", "xhigh"),
     ),
+    _of_engine(
+        "gemini.segment_s", Kind.DURATION, _R,
+        "Longest part of a recording that one request is about.", low=60.0, high=4 * 3600.0,
+    ),
+    _of_engine(
+        "gemini.keep_uploads", Kind.BOOL, _E,
+        "Leave uploaded files to the service's own expiry (48 hours) instead of deleting them.",
+    ),
+    _of_engine(
+        "gemini.batch", Kind.BOOL, _R,
+        "Send the questions through the Batch API: half the price, an answer within a day.",
+    ),
     *_shared("openai", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
     _of_engine(
         "openai.headers", Kind.HEADERS, _E, "Further HTTP headers, as a mapping; not for keys."
     ),
     _of_engine(
         "openai.context_tokens", Kind.INT, _R, "Longest input and answer together, tokens.",
-        low=512, high=10**8,
+        low=1024, high=10**8,
     ),
     _of_engine(
         "openai.transcribe", Kind.CHOICE, _R,

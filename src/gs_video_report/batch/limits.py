@@ -62,9 +62,13 @@ def iso_ms(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def bucket_config(engine_options: Mapping[str, Any]) -> BucketConfig:
-    """Limits of one key from the engine's section: rpm, tpm, rpd."""
+def bucket_config(engine: str, engine_options: Mapping[str, Any]) -> BucketConfig:
+    """Limits of one key from the engine's section: rpm, tpm, rpd.
+
+    Gemini's token quota counts what is sent only; others count the answers as well.
+    """
     return BucketConfig(
+        count_output_tokens=engine != "gemini",
         requests_per_minute=engine_options.get("rpm"),
         tokens_per_minute=engine_options.get("tpm"),
         requests_per_day=engine_options.get("rpd"),
@@ -74,6 +78,7 @@ def bucket_config(engine_options: Mapping[str, Any]) -> BucketConfig:
 def make_limiter(
     queue: TaskQueue,
     batch_id: str,
+    engine: str,
     options: BatchOptions,
     counts: BatchCounts,
     buckets: tuple[str, ...],
@@ -84,7 +89,7 @@ def make_limiter(
         counts: of the batch so far; what was spent counts towards the cost limit.
         buckets: names of the engine's buckets, one per model and key.
     """
-    config = bucket_config(options.engine_options)
+    config = bucket_config(engine, options.engine_options)
     return ApiLimiter(
         dict.fromkeys(buckets, config),
         ledger=UsageLedger(queue, batch_id),

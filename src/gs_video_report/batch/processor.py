@@ -219,9 +219,14 @@ class BatchProcessor:
             if outcome.reason is not StopReason.LIMIT or name == engine.capabilities.name:
                 continue
             reason = outcome.error.message if outcome.error else ""
+            following = self._engine(name)
+            try:
+                await following.prepare(parts.compute)
+            except GsvrError as error:
+                self.printer.note(f"the engine {name} cannot go on: {error.message}")
+                continue
             self.printer.note(f"{reason}; the remaining videos go on with the engine {name}")
-            engine = self._engine(name)
-            await engine.prepare(parts.compute)
+            engine = following
             outcome = await self._round(parts, engine, monitor)
         return outcome
 
@@ -231,8 +236,15 @@ class BatchProcessor:
         # A free engine has no budget to watch; a paid one counts what the batch spent before.
         paid = engine.capabilities.needs_network
         counts = await queue.counts(batch_id)
-        limited = options if paid else replace(options, cost_limit_usd=None, engine_options={})
-        limiter = make_limiter(queue, batch_id, limited, counts, engine.buckets)
+        name = engine.capabilities.name
+        own = (
+            options.engine_options
+            if name == options.engine
+            else dict(self.settings.engine_options.get(name, {}))
+        )
+        limit_usd = options.cost_limit_usd if paid else None
+        limited = replace(options, cost_limit_usd=limit_usd, engine_options=own)
+        limiter = make_limiter(queue, batch_id, name, limited, counts, engine.buckets)
         runner = BatchTaskRunner(
             engine=engine,
             options=options,

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -427,6 +426,7 @@ class _TaskRun:
             step_timeout_s=options.timeout_s,
             stall_timeout_s=options.stall_timeout_s,
             report_media=self._learned,
+            idle=self._idle,
         )
 
     def _media(self) -> MediaSource:
@@ -444,6 +444,10 @@ class _TaskRun:
             display_name=fetched.name,
             metadata={**fetched.metadata, **video.metadata},
         )
+
+    def _idle(self, waits: bool) -> None:
+        """The engine waits for a provider's own queue: not working time."""
+        self.control.call(time.monotonic(), opened=1 if waits else -1)
 
     async def _learned(self, fingerprint: str, duration_s: float) -> None:
         await self.shared.queue.set_media(self.task, fingerprint, duration_s)

@@ -49,6 +49,7 @@ from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, load_prices
 from gs_video_report.engines.local import media_info
 from gs_video_report.errors import (
     AuthenticationError,
+    ConfigError,
     LimitReached,
     PermanentError,
 )
@@ -104,6 +105,7 @@ class GeminiEngine:
         keys: recordings spread over them; each has quotas and uploads of its own.
         user_prices: the user's own table of prices, if any.
         uploads: how files are handled (tests give one that does not wait).
+        watches_cost: the batch has a cost limit, so a model without a price is refused.
     """
 
     capabilities = EngineCapabilities(
@@ -121,7 +123,9 @@ class GeminiEngine:
         keys: Sequence[Secret] = (),
         user_prices: Path | None = None,
         uploads: Uploads | None = None,
+        watches_cost: bool = False,
     ) -> None:
+        self._watches_cost = watches_cost
         self.options: GeminiOptions = parse_options(options or {})
         self.uploads = uploads or Uploads()
         self.batch_poll_s = POLL_S
@@ -148,6 +152,12 @@ class GeminiEngine:
         check_installed()
         if not self._keys:
             raise no_key()
+        if self.price is None and self._watches_cost:
+            raise ConfigError(
+                f"the price of {self.options.model} is not known, so the cost limit cannot be kept",
+                hint="set price_in and price_out (US dollars per million tokens) in the gemini "
+                "section of the configuration, or leave --cost-limit out",
+            )
         await asyncio.to_thread(importlib.import_module, "google.genai")  # takes two seconds
 
     def estimate(self, duration_s: float, template: Template) -> Estimate:

@@ -33,6 +33,14 @@ def extract_audio(path: str, out_path: str, track: int | None) -> dict[str, Any]
     return asdict(run(path, out_path, track))
 
 
+def speech_params() -> dict[str, dict[str, Any]]:
+    """Parameters of planning (`vad`) and recognition (`asr`): part of the steps' keys."""
+    from gs_video_report.media.asr import AsrParams
+    from gs_video_report.media.vad import VadParams
+
+    return {"vad": asdict(VadParams()), "asr": asdict(AsrParams())}
+
+
 def plan_chunks(pcm_path: str) -> list[tuple[int, int]]:
     """Speech chunks as (start, end) in samples of 16 kHz; empty when there is no speech."""
     from gs_video_report.media.vad import VadParams

@@ -31,7 +31,11 @@ def make(name: str, options: Mapping[str, Any], key: Any = None) -> Engine:
         from gs_video_report.engines.gemini import GeminiEngine
 
         keys = () if key is None else tuple(key) if isinstance(key, (list, tuple)) else (key,)
-        return GeminiEngine(options=options.get("engine_options"), keys=keys)
+        return GeminiEngine(
+            options=options.get("engine_options"),
+            keys=keys,
+            watches_cost=options.get("cost_limit_usd") is not None,
+        )
     if name == "openai":
         from gs_video_report.engines.openai_compatible import OpenAIEngine
 

@@ -267,7 +267,12 @@ async def _plan(ctx: TaskContext, track: dict[str, Any], pcm: Path) -> list[tupl
             ctx, jobs.plan_chunks, await _samples(ctx, track, pcm), stage="transcribe"
         )
 
-    plan = await ctx.step("vad", run, params={"v": STEP_VERSIONS["vad"], "pcm": track["sha256"]})
+    vad_params = {
+        "v": STEP_VERSIONS["vad"],
+        "pcm": track["sha256"],
+        "params": jobs.speech_params()["vad"],
+    }
+    plan = await ctx.step("vad", run, params=vad_params)
     return [(int(a), int(b)) for a, b in plan]
 
 
@@ -303,6 +308,7 @@ async def _chunks(
 ) -> list[dict[str, Any]]:
     params = {
         "v": STEP_VERSIONS["transcribe"],
+        "params": jobs.speech_params()["asr"],
         "model": model["sha256"],
         "plan": digest(plan),
         "language": language,

@@ -26,7 +26,9 @@ def quota_rows(
     """
     rows = []
     for row in used:
-        limit = limits.get(row["provider"], BucketConfig())
+        # Handling uploaded files does not count towards the quota of the models.
+        files = row["model"] == "files"
+        limit = BucketConfig() if files else limits.get(row["provider"], BucketConfig())
         left = None
         if limit.requests_per_day is not None:
             left = max(0, limit.requests_per_day - int(row["requests"]))
