@@ -23,13 +23,14 @@ from gs_video_report.templates.loader import load_template
 def test_every_option_of_the_table_is_understood() -> None:
     given = {"model": "m", "base_url": "http://x", "temperature": 0.1, "max_tokens": 5,
              "timeout": 60.0, "rpm": 1, "tpm": 1, "rpd": 1, "price_in": 1.0, "price_out": 2.0,
-             "fps": 1.0, "media_resolution": "low", "thinking_level": "high"}  # fmt: skip
+             "fps": 1.0, "media_resolution": "low", "thinking_level": "high",
+             "segment_s": 900.0, "keep_uploads": True, "batch": True}  # fmt: skip
     table = {
         o.name.partition(".")[2]
         for o in ENGINE_OPTIONS
         if o.section == "gemini" and not o.name.endswith("api_key")
     }
-    assert table <= set(given) | {"segment", "keep_uploads", "batch"}
+    assert table == set(given)
     options = parse_options(given)
     assert options.max_output_tokens == 5
     assert options.timeout_s == 60.0
