@@ -232,6 +232,7 @@ async def drain(
     settings = RunSettings(
         keys={name: keys_for(config, name, files.get(name)) for name in names},
         engine_options={name: config.engine_options(name) for name in options.fallback},
+        prices_file=_optional_path(config.value("prices_file")),
         webhook=check_url(str(webhook)) if webhook else None,
         command_tail=command_tail(command),
         progress_file=command.progress_file,
@@ -247,6 +248,10 @@ def command_tail(command: ProcessCommand) -> str:
     return "".join(
         f" {flag} {shlex.quote(str(value))}" for flag, value in given.items() if value is not None
     )
+
+
+def _optional_path(value: Any) -> Path | None:
+    return Path(str(value)) if value else None
 
 
 def tell_engine(

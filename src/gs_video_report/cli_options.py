@@ -156,6 +156,15 @@ CostLimit = Annotated[
         "--cost-limit", help="Pause before more US dollars are spent.", panel=LIMITS, metavar="USD"
     ),
 ]
+DailyCostLimit = Annotated[
+    float | None,
+    _opt(
+        "--daily-cost-limit",
+        help="Pause until midnight before more US dollars are spent in a day.",
+        panel=LIMITS,
+        metavar="USD",
+    ),
+]
 Webhook = Annotated[
     str | None,
     _opt(

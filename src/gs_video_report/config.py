@@ -100,18 +100,20 @@ class Config:
         return {name: value for name, value in found.items() if value is not None}
 
     def api_key(self, engine: str) -> Secret | None:
-        """The key for `engine`: variable, configuration file, then the file of keys.
+        """The key for `engine`: variable, keyring (if wanted), file of keys, configuration file.
 
         Raises: ConfigError when the file of keys is damaged.
         """
         if engine not in ENGINE_SECTIONS:
             return None
-        found = self._values[f"{engine}.api_key"]
-        if found is not None:
-            return found if isinstance(found, Secret) else None
-        from gs_video_report.config_keys import read_key
+        from gs_video_report.config_keys import read_key, read_keyring
 
-        return read_key(Path(self.value("keys_file")), engine)
+        given = self._values[f"{engine}.api_key"]
+        written = given if isinstance(given, Secret) else None
+        if written is not None and self.origin(f"{engine}.api_key").rank is Rank.ENVIRONMENT:
+            return written
+        ring = read_keyring(engine) if self.value("keyring") else None
+        return ring or read_key(Path(self.value("keys_file")), engine) or written
 
     def batch_options(self, engine: str | None = None) -> BatchOptions:
         """The options that are frozen in a batch row; never a key.

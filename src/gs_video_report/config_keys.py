@@ -47,6 +47,22 @@ def save_key(path: Path, engine: str, key: Secret | None) -> None:
         raise from_os_error(error, str(path), writing=True) from error
 
 
+def read_keyring(engine: str) -> Secret | None:
+    """The key that the system's keyring holds for `gsvr` and `engine`; None without one.
+
+    The package `keyring` is optional; a keyring that is locked or broken counts as empty.
+    """
+    try:
+        import keyring
+    except ImportError:
+        return None
+    try:
+        text = keyring.get_password("gsvr", engine)
+    except Exception:  # backends raise what they like
+        return None
+    return Secret(text) if text else None
+
+
 def is_exposed(path: Path) -> bool:
     """True when other users of the machine may read the file."""
     try:

@@ -173,6 +173,11 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
         key="cost_limit", low=0.0, high=1e6, optional=True, aliases=("max_cost",),
     ),
     Option(
+        "daily_cost_limit_usd", Kind.NUMBER, None, _E,
+        "Pause until midnight before all batches of the database spend more in a day.",
+        key="daily_cost_limit", low=0.0, high=1e6, optional=True,
+    ),
+    Option(
         "webhook", Kind.TEXT, None, _D,
         "Address that is told when a batch completes, pauses or fails.",
         stored=False, optional=True,
@@ -194,6 +199,16 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
     Option(
         "template_dir", Kind.PATH, "$XDG_CONFIG_HOME/gsvr/templates", _P,
         "Folder of your own templates.",
+    ),
+    Option(
+        "keyring", Kind.BOOL, False, _P,
+        "Look for keys in the system's keyring, too (needs the package keyring).",
+        stored=False, flag="",
+    ),
+    Option(
+        "prices_file", Kind.PATH, None, _P,
+        "Your own table of prices, in the form of the shipped one; wins over it.",
+        stored=False, optional=True, flag="",
     ),
     Option(
         "keys_file", Kind.PATH, "$XDG_CONFIG_HOME/gsvr/keys.json", _P,

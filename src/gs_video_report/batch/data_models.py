@@ -317,6 +317,8 @@ class BatchOptions:
     download: dict[str, Any] = field(default_factory=dict)
     """How addresses are fetched: limit_rate, max_bytes, allow_private_hosts, format."""
     cost_limit_usd: float | None = None
+    daily_cost_limit_usd: float | None = None
+    """Of all batches of the database, per day of this machine's zone."""
     checkpoint_interval_s: float = 60.0
     cache_dir: str = ""
     template_dir: str = ""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.data_models import BatchCounts, BatchOptions, Usage
 from gs_video_report.batch.limiter_models import BucketConfig, UsageEntry, UsageTotals
 from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.errors import LimitReached
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +76,75 @@ def bucket_config(engine: str, engine_options: Mapping[str, Any]) -> BucketConfi
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run may spend, as a limit on the batch's own sum."""
+
+    limit_usd: float | None = None
+    """None: no limit."""
+    resume_at: str | None = None
+    """ISO-8601 UTC; set when the day's budget binds: then the next midnight frees it."""
+
+
+def budget(options: BatchOptions, batch_usd: float, today_usd: float, midnight: datetime) -> Budget:
+    """The tighter of the batch's limit and what is left of the day's. Pure.
+
+    Args:
+        batch_usd: spent by the batch so far.
+        today_usd: spent today by all batches of the database, this one included.
+        midnight: when the day ends, aware.
+    """
+    limit, daily = options.cost_limit_usd, options.daily_cost_limit_usd
+    if daily is None:
+        return Budget(limit)
+    by_day = batch_usd + max(0.0, daily - today_usd)
+    if limit is not None and limit <= by_day:
+        return Budget(limit)
+    return Budget(by_day, iso_ms(midnight))
+
+
+def local_day(now: datetime) -> tuple[datetime, datetime]:
+    """The last and the next midnight of this machine's zone around `now` (aware)."""
+    local = now.astimezone()
+    start = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    return start, start + timedelta(days=1)
+
+
+async def run_budget(queue: TaskQueue, options: BatchOptions, counts: BatchCounts) -> Budget:
+    """`budget()` with the sums of the ledger."""
+    start, midnight = local_day(datetime.now(UTC))
+    today = await queue.usage_since(iso_ms(start))
+    return budget(options, counts.usd, today.usd, midnight)
+
+
 def make_limiter(
     queue: TaskQueue,
     batch_id: str,
-    engine: str,
-    options: BatchOptions,
-    counts: BatchCounts,
+    config: BucketConfig,
+    limit: Budget,
+    spent_usd: float,
     buckets: tuple[str, ...],
 ) -> ApiLimiter:
     """The limiter of one run of a batch.
 
     Args:
-        counts: of the batch so far; what was spent counts towards the cost limit.
+        spent_usd: by the batch so far; counts towards the limit.
         buckets: names of the engine's buckets, one per model and key.
     """
-    config = bucket_config(engine, options.engine_options)
     return ApiLimiter(
         dict.fromkeys(buckets, config),
         ledger=UsageLedger(queue, batch_id),
-        cost_limit_usd=options.cost_limit_usd,
-        spent_usd=counts.usd,
+        cost_limit_usd=limit.limit_usd,
+        spent_usd=spent_usd,
+    )
+
+
+def with_resume_time(error: LimitReached, limit: Budget) -> LimitReached:
+    """The same error with the time at which the day's budget is free again, if that bound."""
+    if limit.resume_at is None or "limit_usd" not in error.data:
+        return error
+    return LimitReached(
+        f"the daily cost limit is reached: {error.message}",
+        hint="it goes on after midnight, or with a higher --daily-cost-limit",
+        **{**error.data, "resume_at": limit.resume_at},
     )

@@ -31,7 +31,13 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
-from gs_video_report.batch.limits import make_limiter
+from gs_video_report.batch.limits import (
+    Budget,
+    bucket_config,
+    make_limiter,
+    run_budget,
+    with_resume_time,
+)
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
@@ -48,7 +54,7 @@ from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
 from gs_video_report.engines.base import Engine
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
-from gs_video_report.errors import ExitCode, GsvrError, from_os_error
+from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
 from gs_video_report.files import sweep_temps, write_atomic
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.printer import Printer, TaskLine
@@ -65,6 +71,8 @@ STOP_GRACE_S = 4.0
 TICK_S = 0.25
 COUNTS_S = 1.0
 """Seconds between looks at the counts in the database (another process may work on it too)."""
+COST_WARNING = 0.8
+"""Part of the cost limit at which a warning is given."""
 CHECKPOINT_TASKS = 25
 """A checkpoint is also taken after this many finished tasks."""
 
@@ -77,6 +85,8 @@ class RunSettings:
     """Engine -> its keys, in the order of use. Never stored, never shown."""
     engine_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options of the fallback engines; those of the batch's own engine are frozen in its row."""
+    prices_file: Path | None = None
+    """The user's own prices."""
     webhook: str | None = None
     command_tail: str = ""
     """See `BatchResult.command_tail`."""
@@ -117,6 +127,8 @@ class BatchProcessor:
     _fetching: ProcessBackend | None = None
     _pool: WorkerPool | None = None
     _tuning: _TuningLog | None = None
+    _limit_usd: float | None = None
+    _cost_warned: bool = False
     _finished_since_checkpoint: int = 0
 
     async def run(self) -> BatchResult:
@@ -184,7 +196,8 @@ class BatchProcessor:
         options = asdict(self.row.options)
         if name != self.row.options.engine:
             options["engine_options"] = self.settings.engine_options.get(name, {})
-        return registry.make(name, options, self.settings.keys.get(name, ()))
+        keys = self.settings.keys.get(name, ())
+        return registry.make(name, options, keys, prices=self.settings.prices_file)
 
     # --- the run --------------------------------------------------------------------------------
 
@@ -234,17 +247,14 @@ class BatchProcessor:
         """One pool on one engine."""
         batch_id, options, queue = self.row.batch_id, self.row.options, parts.queue
         # A free engine has no budget to watch; a paid one counts what the batch spent before.
-        paid = engine.capabilities.needs_network
+        paid, name = engine.capabilities.needs_network, engine.capabilities.name
         counts = await queue.counts(batch_id)
-        name = engine.capabilities.name
-        own = (
-            options.engine_options
-            if name == options.engine
-            else dict(self.settings.engine_options.get(name, {}))
-        )
-        limit_usd = options.cost_limit_usd if paid else None
-        limited = replace(options, cost_limit_usd=limit_usd, engine_options=own)
-        limiter = make_limiter(queue, batch_id, name, limited, counts, engine.buckets)
+        limit = await run_budget(queue, options, counts) if paid else Budget()
+        own = name == options.engine
+        given = options.engine_options if own else self.settings.engine_options.get(name, {})
+        config = bucket_config(name, given)
+        limiter = make_limiter(queue, batch_id, config, limit, counts.usd, engine.buckets)
+        self._limit_usd = limit.limit_usd
         runner = BatchTaskRunner(
             engine=engine,
             options=options,
@@ -269,9 +279,12 @@ class BatchProcessor:
         )
         self._tuning = _TuningLog(queue, batch_id, pool, options.parallel, self.printer, not paid)
         try:
-            return await pool.run()
+            outcome = await pool.run()
         finally:
             await limiter.flush()
+        if isinstance(outcome.error, LimitReached):
+            outcome = replace(outcome, error=with_resume_time(outcome.error, limit))
+        return outcome
 
     def _tuned(self, change: Change) -> None:
         if self._tuning is not None:
@@ -402,7 +415,15 @@ class BatchProcessor:
                 monitor.counts(await queue.counts(self.row.batch_id))
                 monitor.resources(psutil.cpu_percent(), self._memory_bytes())
                 self._write_progress(monitor)
+                self._watch_cost(monitor)
             self.printer.tick(monitor.snapshot())
+
+    def _watch_cost(self, monitor: ProgressMonitor) -> None:
+        """Say once when most of the budget is spent."""
+        limit, spent = self._limit_usd, monitor.snapshot().usd
+        if limit and not self._cost_warned and spent >= COST_WARNING * limit:
+            self._cost_warned = True
+            self.printer.note(f"{spent / limit:.0%} of the cost limit is spent (${spent:.2f})")
 
     def _memory_bytes(self) -> int:
         """Resident memory of this process and its compute processes."""

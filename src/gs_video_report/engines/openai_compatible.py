@@ -154,13 +154,17 @@ class OpenAIEngine:
 
     def _check_cost(self) -> None:
         """A cost limit cannot be kept with a model whose price nobody knows."""
-        if self._batch.get("cost_limit_usd") is None or self._options.is_local:
+        if not self._has_budget() or self._options.is_local:
             return
         if self._model.price is None:
             raise ConfigError(
                 f"the price of {self._model.name} is not known, so the cost limit cannot be kept",
                 hint="set openai.price_in and openai.price_out (US dollars per million tokens)",
             )
+
+    def _has_budget(self) -> bool:
+        names = ("cost_limit_usd", "daily_cost_limit_usd")
+        return any(self._batch.get(name) is not None for name in names)
 
     # --- estimates ------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gs_video_report.engines.base import Engine
@@ -20,11 +21,14 @@ def check_name(name: str) -> None:
         )
 
 
-def make(name: str, options: Mapping[str, Any], key: Any = None) -> Engine:
+def make(
+    name: str, options: Mapping[str, Any], key: Any = None, *, prices: Path | None = None
+) -> Engine:
     """Create the engine `name` (not `auto`) with the fields of BatchOptions.
 
     Args:
         key: a `Secret`, or several of them to be used in this order; None = there is none.
+        prices: the user's own table of prices.
     """
     check_name(name)
     if name == "gemini":
@@ -34,16 +38,24 @@ def make(name: str, options: Mapping[str, Any], key: Any = None) -> Engine:
         return GeminiEngine(
             options=options.get("engine_options"),
             keys=keys,
-            watches_cost=options.get("cost_limit_usd") is not None,
+            user_prices=prices,
+            watches_cost=_has_budget(options),
         )
     if name == "openai":
         from gs_video_report.engines.openai_compatible import OpenAIEngine
 
         first = next(iter(key), None) if isinstance(key, (list, tuple)) else key
-        return OpenAIEngine(options, first)
+        from gs_video_report.engines.llm.prices import load_prices
+
+        return OpenAIEngine(options, first, prices=load_prices(prices))
     from gs_video_report.engines.local import LocalEngine
 
     return LocalEngine(
         asr_model=str(options.get("asr_model", "auto")),
         cache_root=str(options.get("cache_dir", "")),
     )
+
+
+def _has_budget(options: Mapping[str, Any]) -> bool:
+    names = ("cost_limit_usd", "daily_cost_limit_usd")
+    return any(options.get(name) is not None for name in names)

@@ -1,0 +1,97 @@
+"""Budgets and buckets of a run: the tighter limit binds, and says when it is free again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gs_video_report.batch.data_models import BatchCounts, BatchOptions, Usage
+from gs_video_report.batch.limiter_models import UsageEntry, UsageTotals
+from gs_video_report.batch.limits import (
+    Budget,
+    UsageLedger,
+    bucket_config,
+    bucket_parts,
+    budget,
+    local_day,
+    make_limiter,
+    run_budget,
+    with_resume_time,
+)
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.errors import LimitReached
+
+MIDNIGHT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("limit", "daily", "batch", "today", "expected"),
+    [
+        (None, None, 1.0, 5.0, Budget(None)),
+        (4.0, None, 1.0, 5.0, Budget(4.0)),
+        (None, 6.0, 1.0, 5.0, Budget(2.0, "2026-11-23T00:00:00.000Z")),
+        (4.0, 6.0, 1.0, 5.0, Budget(2.0, "2026-11-23T00:00:00.000Z")),
+        (1.5, 6.0, 1.0, 5.0, Budget(1.5)),
+        (None, 3.0, 1.0, 5.0, Budget(1.0, "2026-11-23T00:00:00.000Z")),
+    ],
+)
+def test_the_tighter_of_batch_and_day_binds(
+    limit: float | None, daily: float | None, batch: float, today: float, expected: Budget
+) -> None:
+    options = replace(BatchOptions(), cost_limit_usd=limit, daily_cost_limit_usd=daily)
+    assert budget(options, batch, today, MIDNIGHT) == expected
+
+
+def test_bucket_names_survive_models_and_hosts_with_slashes() -> None:
+    assert bucket_parts("gemini/gemini-flash/ab12") == ("gemini", "gemini-flash", "ab12")
+    assert bucket_parts("openai/host:8080/Org/model/k") == ("openai", "host:8080/Org/model", "k")
+
+
+def test_gemini_counts_only_what_is_sent() -> None:
+    assert not bucket_config("gemini", {"rpm": 5}).count_output_tokens
+    assert bucket_config("openai", {"tpm": 5}).count_output_tokens
+
+
+def test_a_day_is_24_hours_or_the_clock_was_changed() -> None:
+    start, end = local_day(datetime(2026, 11, 22, 13, 5, tzinfo=UTC))
+    assert start <= datetime(2026, 11, 22, 13, 5, tzinfo=UTC) < end
+
+
+def test_only_the_budget_of_the_day_gets_a_time_to_resume() -> None:
+    spent = LimitReached("spent", limit_usd=1.0, spent_usd=1.0)
+    told = with_resume_time(spent, Budget(1.0, "2026-11-23T00:00:00.000Z"))
+    assert told.resume_at == "2026-11-23T00:00:00.000Z"
+    assert with_resume_time(spent, Budget(1.0)) is spent
+    quota = LimitReached("quota", resume_at="x")
+    assert with_resume_time(quota, Budget(1.0, "y")) is quota
+
+
+async def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:
+    async with await Database.open(tmp_path / "t.db") as database:
+        queue = TaskQueue(database)
+        ledger = UsageLedger(queue, "b1")
+        now = datetime.now(UTC)
+        await ledger.record(UsageEntry("gemini/m/k1", now, 2, 100, 10, 0.25))
+        await ledger.record(UsageEntry("gemini/m/k2", now, 1, 50, 5, 0.10))
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        assert await ledger.usage_since("gemini/m/k1", since, count_output_tokens=False) == (
+            UsageTotals(2, 100, 0.25)
+        )
+        options = replace(BatchOptions(), daily_cost_limit_usd=0.5)
+        found = await run_budget(queue, options, BatchCounts(usd=0.35))
+        assert found.limit_usd == pytest.approx(0.5)
+        limiter = make_limiter(
+            queue, "b1", bucket_config("gemini", {}), found, 0.35, ("gemini/m/k1",)
+        )
+        with pytest.raises(LimitReached):
+            async with limiter.reserve("gemini/m/k1", usd=0.2):
+                raise AssertionError
+        async with limiter.reserve("gemini/m/k1", usd=0.1) as quota:
+            quota.settle(tokens_in=1, tokens_out=1, usd=0.1)
+        await limiter.flush()
+        day = await queue.usage_since("2000-01-01T00:00:00.000Z")
+        assert day == Usage(4, 151, 16, pytest.approx(0.45))
