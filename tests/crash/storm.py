@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--longest", type=float, help="longest life, s [a quarter of a run]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         reference = Scene(Path(folder) / "reference", options.input.resolve())
@@ -189,7 +190,8 @@ def main() -> None:
         began = time.monotonic()
         first = reference.finish()
         longest = time.monotonic() - began
-        hit = storm(scene, options.kills, options.seed, max(1.5, longest / 4))
+        life = options.longest or max(1.5, longest / 4)
+        hit = storm(scene, options.kills, options.seed, life)
         last = scene.finish()
         problems = check(scene, reference)
     print(f"undisturbed: exit {first} in {longest:.1f} s; {hit} kills hit; last run: exit {last}")
