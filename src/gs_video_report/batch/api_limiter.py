@@ -116,7 +116,8 @@ class ApiLimiter:
 
     Args:
         buckets: limits by bucket name, such as `gemini/flash/key1`. A name that is not here
-            has no limits, but a pause the provider asks for is kept.
+            has no limits until the provider refuses; then a limit is found and held, and a
+            pause that it asks for is kept.
         clock: seconds, never going back.
         sleep: as asyncio.sleep, on that clock.
         ledger: where daily usage survives; None = daily quotas count from now.
@@ -191,7 +192,9 @@ class ApiLimiter:
         return reservation
 
     def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
-        """The provider refused for rate: pause, and halve the rate unless that was just done.
+        """The provider refused for rate: pause, and lower the rate unless that was just done.
+
+        Call it after leaving the reservation whose request was refused.
 
         Args:
             retry_after_s: what it asked for, kept up to two minutes; None or nonsense = 5 s.
@@ -289,10 +292,14 @@ class ApiLimiter:
     def _settle(
         self, reservation: Reservation, used: UsageEntry, rate_tokens: int | None = None
     ) -> None:
+        """`rate_tokens`: what a request that failed may have cost; None = it was accepted."""
         state = self._bucket(reservation.bucket)
+        failed = rate_tokens is not None
         if rate_tokens is None:
             rate_tokens = state.counted(used.tokens_in, used.tokens_out)
-        state.settle(reservation, used, rate_tokens, self._clock(), self._wall_clock())
+        state.settle(
+            reservation, used, rate_tokens, self._clock(), self._wall_clock(), failed=failed
+        )
         self._spent_usd += used.usd
         self._wake_all()
 

@@ -1,8 +1,9 @@
 """The state of one provider's quotas: rates, day, refusals. Times are arguments.
 
 True here: several refusals of one moment shrink the rate once (multiplicative decrease); success
-restores it in small steps (additive increase: Chiu and Jain 1989); daily sums restart at the
-provider's midnight.
+restores it in small steps (additive increase: Chiu and Jain 1989). A refusal in the midst of use
+is a lesson about the quota (`limiter_discovery`) and the found limit is held; any other slows
+everything for a while. Daily sums restart at the provider's midnight.
 Never: waits, talks to the ledger, knows of other buckets.
 Raises: LimitReached.
 """
@@ -13,6 +14,7 @@ import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from gs_video_report.batch.limiter_discovery import PROBE_S, Quota, Use
 from gs_video_report.batch.limiter_models import (
     BucketConfig,
     BucketSnapshot,
@@ -21,7 +23,6 @@ from gs_video_report.batch.limiter_models import (
     day_start,
     next_day_start,
 )
-from gs_video_report.batch.token_bucket import Meter, MeterHold
 from gs_video_report.errors import LimitReached
 
 MIN_FACTOR = 0.1
@@ -44,8 +45,8 @@ class Claim:
         self.granted_at: float | None = None
         self.started_at: datetime | None = None
         self.used: UsageEntry | None = None
-        self.request_hold: MeterHold | None = None
-        self.token_hold: MeterHold | None = None
+        self.request_use: Use | None = None
+        self.token_use: Use | None = None
 
 
 class Bucket:
@@ -61,8 +62,12 @@ class Bucket:
         self.loaded_at = -math.inf
         """When `spent` was last read from the ledger."""
         self.exhausted_until: datetime | None = None
-        self._requests = _meter(config.requests_per_minute, config.requests_burst, now)
-        self._tokens = _meter(config.tokens_per_minute, config.tokens_burst, now)
+        self._requests = Quota(config.requests_per_minute, config.requests_burst, now)
+        self._tokens = Quota(config.tokens_per_minute, config.tokens_burst, now)
+        self._blamed: list[Quota] = []
+        """By the last refusal."""
+        self._failed: Claim | None = None
+        """The last one, until a refusal is told: it is the one that was refused."""
         self._factor = 1.0
         self._penalized_at = -math.inf
         self._raised_at = -math.inf
@@ -82,53 +87,84 @@ class Bucket:
         self._check_exhausted(wall)
         if self._waits_for_day(claim, wall) or len(self.in_flight) >= self._slots():
             return math.inf
-        delays = [0.0, self._blocked_until - now]
-        if self._requests is not None:
-            delays.append(self._requests.delay_s(claim.requests, now))
-        if self._tokens is not None:
-            delays.append(self._tokens.delay_s(claim.tokens, now))
-        return max(delays)
+        return max(
+            0.0,
+            self._blocked_until - now,
+            self._requests.delay_s(claim.requests, now),
+            self._tokens.delay_s(claim.tokens, now),
+        )
 
     def grant(self, claim: Claim, now: float, wall: datetime) -> None:
         """Take the quota."""
         claim.granted_at, claim.started_at = now, wall
         self.in_flight.add(claim)
-        if self._requests is not None:
-            claim.request_hold = self._requests.take(claim.requests, now)
-        if self._tokens is not None:
-            claim.token_hold = self._tokens.take(claim.tokens, now)
+        claim.request_use = self._requests.take(claim.requests, now)
+        claim.token_use = self._tokens.take(claim.tokens, now)
 
     def settle(
-        self, claim: Claim, used: UsageEntry, rate_tokens: int, now: float, wall: datetime
+        self,
+        claim: Claim,
+        used: UsageEntry,
+        rate_tokens: int,
+        now: float,
+        wall: datetime,
+        *,
+        failed: bool = False,
     ) -> None:
         """Replace the estimates by what was used.
 
         Args:
             rate_tokens: what counts against the quota per minute.
+            failed: an error, perhaps a refusal; `penalize()` follows if it was one.
         """
         claim.used = used
-        if self._requests is not None and claim.request_hold is not None:
-            self._requests.settle(claim.request_hold, used.requests, now)
-        if self._tokens is not None and claim.token_hold is not None:
-            self._tokens.settle(claim.token_hold, rate_tokens, now)
+        if failed:
+            self._failed = claim
+        if claim.request_use is not None and claim.token_use is not None:
+            self._requests.settle(claim.request_use, used.requests, now, taken=not failed)
+            self._tokens.settle(claim.token_use, rate_tokens, now, taken=not failed)
         self.roll_day(wall)
         if self.day is not None and used.at >= self.day:
             self.spent = self.with_rows(self.spent, [used])
 
     def penalize(self, retry_after_s: float | None, now: float) -> None:
-        """A refusal: pause, and halve the rate unless that was just done."""
-        if now >= self._blocked_until:
-            self._set_factor(max(MIN_FACTOR, self._factor * DECREASE), now)
-            self._penalized_at = self._raised_at = now
+        """A refusal: pause, and lower the rate unless that was just done."""
+        claim, self._failed = self._failed, None
+        sent_at = now if claim is None or claim.granted_at is None else claim.granted_at
+        if now < self._blocked_until or sent_at <= self._penalized_at:
+            for quota in self._blamed:
+                quota.learn_more(now)
+        else:
+            self._lower(retry_after_s, now)
         self._blocked_until = max(self._blocked_until, now + _penalty_s(retry_after_s))
+
+    def _lower(self, retry_after_s: float | None, now: float) -> None:
+        """The limits in use fall; with none in use, the whole rate is halved for a while."""
+        quotas = (self._requests, self._tokens)
+        suspects = [quota for quota in quotas if quota.is_suspect(self._factor, now)]
+        self._blamed = [quota for quota in suspects if quota.was_raised(now)] or suspects
+        for quota in self._blamed:
+            quota.learn(retry_after_s, self._factor, now)
+        factor = 1.0 if self._blamed else max(MIN_FACTOR, self._factor * DECREASE)
+        self._set_factor(factor, now)
+        self._penalized_at = self._raised_at = now
 
     def succeed(self, claim: Claim, now: float) -> None:
         """An accepted request that began after the last refusal raises the rate a step."""
-        due = now >= max(self._raised_at, self._blocked_until) + RECOVERY_INTERVAL_S
         began = -math.inf if claim.granted_at is None else claim.granted_at
-        if self._factor < 1.0 and due and began > self._penalized_at:
+        if began <= self._penalized_at:
+            return
+        due = now >= max(self._raised_at, self._blocked_until) + RECOVERY_INTERVAL_S
+        if self._factor < 1.0 and due:
             self._set_factor(min(1.0, self._factor + RECOVERY_STEP), now)
             self._raised_at = now
+        self._probe(now)
+
+    def _probe(self, now: float) -> None:
+        """Try for more of one quota at a time, so that a refusal tells which one it is about."""
+        quotas = sorted((self._requests, self._tokens), key=lambda quota: quota.changed_at)
+        if now >= quotas[-1].changed_at + PROBE_S and not quotas[0].probe(now):
+            quotas[-1].probe(now)
 
     def roll_day(self, wall: datetime) -> None:
         """Start new sums when the provider's midnight has passed."""
@@ -156,10 +192,10 @@ class Bucket:
             name=self.name,
             in_flight=len(self.in_flight),
             waiting=waiting,
-            factor=self._factor,
+            factor=self._factor * min(self._requests.share, self._tokens.share),
             blocked_s=max(0.0, self._blocked_until - now),
-            requests_level=None if self._requests is None else self._requests.level(now),
-            tokens_level=None if self._tokens is None else self._tokens.level(now),
+            requests_level=self._requests.level(now),
+            tokens_level=self._tokens.level(now),
             day=self.spent,
             exhausted_until=self.exhausted_until,
         )
@@ -170,9 +206,8 @@ class Bucket:
 
     def _set_factor(self, factor: float, now: float) -> None:
         self._factor = factor
-        for meter in (self._requests, self._tokens):
-            if meter is not None:
-                meter.set_factor(factor, now)
+        self._requests.set_factor(factor, now)
+        self._tokens.set_factor(factor, now)
 
     def _check_exhausted(self, wall: datetime) -> None:
         until = self.exhausted_until
@@ -205,10 +240,6 @@ class Bucket:
 
 def _exceeds(amount: int, limit: int | None) -> bool:
     return limit is not None and amount > limit
-
-
-def _meter(per_minute: float | None, burst: float | None, now: float) -> Meter | None:
-    return None if per_minute is None else Meter(per_minute, burst, now)
 
 
 def _penalty_s(retry_after_s: float | None) -> float:

@@ -85,6 +85,12 @@ class TokenBucket:
         for other in self._holds:  # their past is higher now; by how much at most, suffices
             other.high = min(self.capacity, other.high + unused)
 
+    def adopt(self, amount: float, taken_at: float) -> Hold:
+        """A take that the level never knew of; what it used less comes in, up to the brim."""
+        hold = Hold(amount, taken_at, self.level)
+        self._holds.append(hold)
+        return hold
+
     def set_rate(self, rate: float, now: float) -> None:
         """Refill at `rate` per second from now on."""
         self._refill(now)
@@ -180,6 +186,7 @@ class Meter:
         wanted = max(1.0, per_minute * BURST_FRACTION) if burst is None else burst
         self.bucket = TokenBucket(min(wanted, max(per_minute, 1.0)), per_minute / MINUTE_S, now)
         self.window = SlidingWindow(max(per_minute, 1.0), WINDOW_S)
+        self._factor = 1.0
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 = now."""
@@ -201,4 +208,15 @@ class Meter:
 
     def set_factor(self, factor: float, now: float) -> None:
         """Refill at this share of the quota."""
+        self._factor = factor
         self.bucket.set_rate(factor * self.per_minute / MINUTE_S, now)
+
+    def set_limit(self, per_minute: float, now: float) -> None:
+        """Another quota from now on; what may go at once remains, and so does what has gone."""
+        self.per_minute = per_minute
+        self.window.limit = max(per_minute, 1.0, self.bucket.capacity)
+        self.set_factor(self._factor, now)
+
+    def adopt(self, amount: float, taken_at: float) -> MeterHold:
+        """Note a take from before this meter was there; call in the order of times."""
+        return MeterHold(self.bucket.adopt(amount, taken_at), self.window.take(amount, taken_at))
