@@ -1,8 +1,7 @@
 """The limiter of a run: buckets from the configuration, spending from the ledger in the database.
 
 A bucket is named `provider/model/key id`, for servers of one's own `provider/host/model/key id`.
-Buckets that are not configured have no limits of their own, but a pause that the provider asks
-for is kept.
+Buckets that are not configured start without limits; what the provider refuses teaches them.
 """
 
 from __future__ import annotations
