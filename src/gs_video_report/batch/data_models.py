@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Self
 
 from gs_video_report.errors import UsageError
@@ -322,6 +323,11 @@ class BatchOptions:
     checkpoint_interval_s: float = 60.0
     cache_dir: str = ""
     template_dir: str = ""
+
+    @property
+    def user_templates(self) -> Path | None:
+        """Folder of the user's own templates; None when none is set."""
+        return Path(self.template_dir) if self.template_dir else None
 
     def to_json(self) -> str:
         """Compact JSON text; `from_json` is its inverse."""

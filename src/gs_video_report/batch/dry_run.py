@@ -184,9 +184,7 @@ async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bo
         raise UsageError("--dry-run needs an input", hint="for a batch: gsvr batch status REF")
     spec, options = request.spec, request.options
     engine = registry.make(options.engine, asdict(options))
-    template = load_template(
-        options.template, Path(options.template_dir) if options.template_dir else None
-    )
+    template = load_template(options.template, options.user_templates)
     known = await _known(db_path, spec, options)
     found = scan(spec)
     head = await asyncio.to_thread(_head, found)

@@ -98,8 +98,7 @@ def _report_of(task: VideoTask) -> str:
 
 
 def _batch(row: BatchRow, elapsed_s: float) -> dict[str, Any]:
-    template_dir = row.options.template_dir
-    template = load_template(row.options.template, Path(template_dir) if template_dir else None)
+    template = load_template(row.options.template, row.options.user_templates)
     return {
         "batch_id": row.batch_id,
         "name": row.name,

@@ -141,7 +141,7 @@ class BatchProcessor:
         try:
             if await self._nothing_to_do(queue):
                 return await self._already_done(queue, started)
-            load_template(options.template, _dir(options.template_dir))
+            load_template(options.template, options.user_templates)
             _make_output_dir(options.output_dir)
             return await self._with_compute(queue, lock, started)
         finally:
@@ -258,7 +258,7 @@ class BatchProcessor:
         runner = BatchTaskRunner(
             engine=engine,
             options=options,
-            template_of=_template_loader(options.template_dir),
+            template_of=_template_loader(options.user_templates),
             queue=queue,
             journal=parts.journal(self.database),
             compute=parts.compute,
@@ -420,8 +420,11 @@ class BatchProcessor:
 
     def _watch_cost(self, monitor: ProgressMonitor) -> None:
         """Say once when most of the budget is spent."""
-        limit, spent = self._limit_usd, monitor.snapshot().usd
-        if limit and not self._cost_warned and spent >= COST_WARNING * limit:
+        limit = self._limit_usd
+        if not limit or self._cost_warned:
+            return
+        spent = monitor.snapshot().usd
+        if spent >= COST_WARNING * limit:
             self._cost_warned = True
             self.printer.note(f"{spent / limit:.0%} of the cost limit is spent (${spent:.2f})")
 
@@ -602,12 +605,12 @@ async def _expect(monitor: ProgressMonitor, queue: TaskQueue, batch_id: str) -> 
         monitor.expect((task.media_s,))
 
 
-def _template_loader(template_dir: str) -> Callable[[str], Template]:
+def _template_loader(folder: Path | None) -> Callable[[str], Template]:
     known: dict[str, Template] = {}
 
     def load(name: str) -> Template:
         if name not in known:
-            known[name] = load_template(name, _dir(template_dir))
+            known[name] = load_template(name, folder)
         return known[name]
 
     return load
@@ -618,10 +621,6 @@ def _tidy(cache: ArtifactStore) -> None:
     with contextlib.suppress(GsvrError, OSError):
         cache.trim()
         cache.sweep_work_dirs(set())
-
-
-def _dir(text: str) -> Path | None:
-    return Path(text) if text else None
 
 
 def _make_output_dir(path: str) -> None:

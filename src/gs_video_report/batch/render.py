@@ -41,7 +41,6 @@ async def render_batch(
     Raises: NotFoundError, TemplateError, FatalError (disk full).
     """
     row = await queue.get_batch(ref)
-    user_dir = Path(row.options.template_dir) if row.options.template_dir else None
     report = RenderReport()
     counts = await queue.counts(row.batch_id)
     total = counts.completed + counts.skipped
@@ -49,7 +48,7 @@ async def render_batch(
 
     async def one(task: VideoTask, result: TaskResult) -> None:
         name = template_name or task.template
-        known[name] = known.get(name) or load_template(name, user_dir)
+        known[name] = known.get(name) or load_template(name, row.options.user_templates)
         directory, stem = output_paths(
             task.video.relative_path or Path(task.video.source).name,
             name,

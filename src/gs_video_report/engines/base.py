@@ -52,6 +52,12 @@ class Estimate:
     usd_max: float = 0.0
 
 
+def has_budget(options: Mapping[str, Any]) -> bool:
+    """Whether the batch with these options (fields of BatchOptions) may only spend so much."""
+    names = ("cost_limit_usd", "daily_cost_limit_usd")
+    return any(options.get(name) is not None for name in names)
+
+
 @dataclass(frozen=True, slots=True)
 class EngineCapabilities:
     """What an engine accepts and needs."""

@@ -19,7 +19,12 @@ from typing import Any
 from gs_video_report import __version__
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import openai_audio, stages
-from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.base import (
+    EngineCapabilities,
+    Estimate,
+    TaskContext,
+    has_budget,
+)
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import citations, prompts, translate
 from gs_video_report.engines.llm.prices import (
@@ -154,17 +159,13 @@ class OpenAIEngine:
 
     def _check_cost(self) -> None:
         """A cost limit cannot be kept with a model whose price nobody knows."""
-        if not self._has_budget() or self._options.is_local:
+        if not has_budget(self._batch) or self._options.is_local:
             return
         if self._model.price is None:
             raise ConfigError(
                 f"the price of {self._model.name} is not known, so the cost limit cannot be kept",
                 hint="set openai.price_in and openai.price_out (US dollars per million tokens)",
             )
-
-    def _has_budget(self) -> bool:
-        names = ("cost_limit_usd", "daily_cost_limit_usd")
-        return any(self._batch.get(name) is not None for name in names)
 
     # --- estimates ------------------------------------------------------------------------------
 

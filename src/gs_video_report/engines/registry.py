@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.engines.base import Engine
+from gs_video_report.engines.base import Engine, has_budget
 from gs_video_report.errors import UsageError
 
 ENGINES: tuple[str, ...] = ("local", "gemini", "openai")
@@ -39,7 +39,7 @@ def make(
             options=options.get("engine_options"),
             keys=keys,
             user_prices=prices,
-            watches_cost=_has_budget(options),
+            watches_cost=has_budget(options),
         )
     if name == "openai":
         from gs_video_report.engines.openai_compatible import OpenAIEngine
@@ -54,8 +54,3 @@ def make(
         asr_model=str(options.get("asr_model", "auto")),
         cache_root=str(options.get("cache_dir", "")),
     )
-
-
-def _has_budget(options: Mapping[str, Any]) -> bool:
-    names = ("cost_limit_usd", "daily_cost_limit_usd")
-    return any(options.get(name) is not None for name in names)

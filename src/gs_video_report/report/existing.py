@@ -6,16 +6,14 @@ Reads only. What cannot be read as a report counts as no report.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gs_video_report.batch.data_models import OutputFile, TaskResult
-from gs_video_report.files import sha256_file
+from gs_video_report.batch.data_models import TaskResult
 from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.paths import is_url, relative_source, tagged
-from gs_video_report.report.writer import FORMATS, kind_of, names_of
+from gs_video_report.report.writer import FORMATS, kind_of, names_of, output_on_disk, with_json
 from gs_video_report.templates.loader import Template
 
 
@@ -65,7 +63,7 @@ def find_existing(
     """
     place = output_dir / directory
     names = (stem, other_stem(stem, relative_source(source, place), template.name))
-    wanted = (*formats, "json")
+    wanted = with_json(formats)
     for name in names:
         report = report_at(place, name)
         if report is None or not _fits(report, fingerprint, template):
@@ -105,12 +103,7 @@ def _result(
     files = [*images, *names_of(report, template, FORMATS, stem)]
     return TaskResult(
         outputs=tuple(
-            OutputFile(
-                path=Path(os.path.relpath(place / file, output_dir)).as_posix(),
-                kind="asset" if file in images else kind_of(file),
-                size_bytes=(place / file).stat().st_size,
-                sha256=sha256_file(place / file),
-            )
+            output_on_disk(place / file, output_dir, "asset" if file in images else kind_of(file))
             for file in files
             if (place / file).is_file()
         ),

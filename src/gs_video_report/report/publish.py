@@ -17,11 +17,17 @@ from typing import Any
 from gs_video_report.batch.data_models import OutputFile
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.errors import from_os_error
-from gs_video_report.files import sha256_file
 from gs_video_report.report.existing import free_stem, report_at
-from gs_video_report.report.model import Slide, VideoReport
+from gs_video_report.report.model import VideoReport
 from gs_video_report.report.paths import ASSETS_SUFFIX, relative_source
-from gs_video_report.report.writer import FORMATS, names_of, render_all, write_report
+from gs_video_report.report.writer import (
+    FORMATS,
+    names_of,
+    output_on_disk,
+    render_all,
+    with_json,
+    write_report,
+)
 from gs_video_report.templates.loader import Template
 
 
@@ -53,9 +59,12 @@ def publish(
     before = report_at(place, stem)
     named = name_images(local, stem)
     images = _write_images(named, store, place, Path(output_dir))
-    wanted = formats if "json" in formats else [*formats, "json"]
     files = render_all(
-        named, template, wanted, stem, lambda s: store.path(s.image_sha256).read_bytes()
+        named,
+        template,
+        with_json(formats),
+        stem,
+        lambda s: store.path(s.image_sha256).read_bytes(),
     )
     texts = write_report(Path(output_dir), directory, stem, files)
     if before is not None and before.media.sha256 != local.media.sha256:
@@ -92,7 +101,7 @@ def _write_images(
         except OSError as error:
             raise from_os_error(error, str(target.parent), writing=True) from error
         store.copy_to(slide.image_sha256, target)
-        made.append(_output(slide, target, root))
+        made.append(output_on_disk(target, root, "asset"))
     return tuple(made)
 
 
@@ -102,12 +111,3 @@ def _remove(place: Path, names: set[str], stem: str) -> None:
         if name.startswith((f"{stem}.", f"{stem}{ASSETS_SUFFIX}/")) and ".." not in name:
             with contextlib.suppress(OSError):
                 (place / name).unlink()
-
-
-def _output(slide: Slide, target: Path, root: Path) -> OutputFile:
-    return OutputFile(
-        path=target.relative_to(root).as_posix(),
-        kind="asset",
-        size_bytes=target.stat().st_size,
-        sha256=sha256_file(target),
-    )

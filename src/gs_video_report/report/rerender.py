@@ -15,11 +15,17 @@ from pathlib import Path
 
 from gs_video_report.batch.data_models import OutputFile
 from gs_video_report.errors import PermanentError, from_os_error
-from gs_video_report.files import copy_atomic, sha256_file
+from gs_video_report.files import copy_atomic
 from gs_video_report.report.existing import free_stem
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.publish import name_images
-from gs_video_report.report.writer import relative_source, render_all, write_report
+from gs_video_report.report.writer import (
+    output_on_disk,
+    relative_source,
+    render_all,
+    with_json,
+    write_report,
+)
 from gs_video_report.templates.loader import Template
 
 
@@ -56,11 +62,13 @@ def rerender(
         target = place / slide.image
         if old != target:
             copy_atomic(old, target)
-        path = target.relative_to(output_dir).as_posix()
-        images.append(OutputFile(path, "asset", target.stat().st_size, sha256_file(target)))
-    wanted = formats if "json" in formats else [*formats, "json"]
+        images.append(output_on_disk(target, Path(output_dir), "asset"))
     files = render_all(
-        named, template, wanted, stem, lambda slide: (place / slide.image).read_bytes()
+        named,
+        template,
+        with_json(formats),
+        stem,
+        lambda slide: (place / slide.image).read_bytes(),
     )
     return (*images, *write_report(Path(output_dir), directory, stem, files))
 

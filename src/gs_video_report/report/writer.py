@@ -10,6 +10,7 @@ OutputNotWritable when writing.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def names_of(
     if set(wanted) - {"json"}:
         names += _chapters(report, stem)
     return (*names, f"{stem}.json") if "json" in wanted else tuple(names)
+
+
+def with_json(formats: Iterable[str]) -> tuple[str, ...]:
+    """The formats and JSON, which every report has."""
+    return (*(f for f in formats if f != "json"), "json")
+
+
+def output_on_disk(path: Path, output_dir: Path, kind: str) -> OutputFile:
+    """The entry of a file that is there, with its size and SHA-256.
+
+    Raises: OSError (stat), FileMissingError, FileUnreadableError.
+    """
+    from gs_video_report.files import sha256_file
+
+    name = Path(os.path.relpath(path, output_dir)).as_posix()
+    return OutputFile(name, kind, path.stat().st_size, sha256_file(path))
 
 
 def write_report(
