@@ -72,7 +72,9 @@ def frame(snapshot: Snapshot, screen: Screen) -> list[Row]:
     rows.append(_hint(snapshot, screen, columns))
     if len(rows) < screen.rows - 2:
         rows.insert(0, [])
-    return rows[: max(1, screen.rows - 1)]
+    rows = rows[: max(1, screen.rows - 1)]
+    rows[-1] = _fit(rows[-1], max(1, columns - 4))  # also when a low screen left the hint out
+    return rows
 
 
 def row_text(row: Row) -> str:
