@@ -70,7 +70,7 @@ def load(command: ProcessCommand) -> Config:
 
 def printer_for(faces: Faces, config: Config) -> Printer:
     """The face that fits the streams and the configuration."""
-    from gs_video_report.terminal.printer import make_printer
+    from gs_video_report.terminal.faces import make_printer
 
     return make_printer(
         str(config.value("progress")),

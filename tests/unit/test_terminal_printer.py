@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 
+from gs_video_report import terminal
 from gs_video_report.batch.data_models import TaskError
 from gs_video_report.errors import NoMediaError
+from gs_video_report.terminal.faces import make_printer
 from gs_video_report.terminal.jsonl import JsonLinesPrinter
 from gs_video_report.terminal.live import LivePrinter
 from gs_video_report.terminal.plain import PlainPrinter
-from gs_video_report.terminal.printer import Printer, TaskLine, make_printer
+from gs_video_report.terminal.printer import Printer, TaskLine
 from tests.support.terminal_play import make_task
 
 
@@ -80,3 +84,17 @@ def test_a_line_can_be_made_from_either_kind_of_error() -> None:
     assert TaskLine.of_error(task, stored.error or NoMediaError("x"), None, delay_s=0.0).state == (
         "retrying"
     )
+
+
+def test_the_modules_of_the_terminal_import_each_other_in_one_direction() -> None:
+    """The factory and its faces once imported each other."""
+    folder = Path(terminal.__file__).parent
+    inside = {
+        path.stem: set(
+            re.findall(r"gs_video_report\.terminal\.(\w+) import", path.read_text("utf-8"))
+        )
+        for path in folder.glob("*.py")
+    }
+    while leaves := {name for name, needs in inside.items() if not needs & inside.keys()}:
+        inside = {name: needs for name, needs in inside.items() if name not in leaves}
+    assert inside == {}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         dry_run_json,
     )
     from gs_video_report.terminal.errors import error_json, exit_code_of, format_error
-    from gs_video_report.terminal.printer import Printer, ProgressMode, TaskLine, make_printer
+    from gs_video_report.terminal.faces import ProgressMode, make_printer
+    from gs_video_report.terminal.printer import Printer, TaskLine
     from gs_video_report.terminal.stream import json_line
     from gs_video_report.terminal.summary import (
         FailureGroup,
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 _HOMES: dict[str, tuple[str, ...]] = {
     "dry_run": ("DryRun", "PlanInfo", "PlanRow", "PlanTotals", "dry_run", "dry_run_json"),
     "errors": ("error_json", "exit_code_of", "format_error"),
-    "printer": ("Printer", "ProgressMode", "TaskLine", "make_printer"),
+    "faces": ("ProgressMode", "make_printer"),
+    "printer": ("Printer", "TaskLine"),
     "stream": ("json_line",),
     "summary": (
         "FailureGroup",

@@ -1,8 +1,8 @@
-"""One protocol for what a running batch shows, and the choice of the face that shows it.
+"""One protocol for what a running batch says, whoever listens. Which face it is: `faces`.
 
-Faces: live screen (terminal), plain lines (pipes, logs), JSON lines (scripts). Text faces talk
-on stderr; JSON lines are the only thing on stdout. Callers never ask which face they have.
-Never: imports rich unless the live face is chosen.
+Faces: live screen (terminal), plain lines (pipes, logs), JSON lines (scripts), the log file.
+Callers never ask which face they have.
+Never: draws, imports a face.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Protocol, Self
 
 from gs_video_report.batch.data_models import BatchResult, TaskError, TaskResult, VideoTask
 from gs_video_report.batch.snapshot import Snapshot, display_name
-from gs_video_report.terminal.styles import is_terminal, tolerate_encoding
 
 if TYPE_CHECKING:
     from gs_video_report.errors import GsvrError
@@ -23,15 +21,6 @@ if TYPE_CHECKING:
 
 WallClock = Callable[[], datetime]
 """Aware time of day, UTC."""
-
-
-class ProgressMode(StrEnum):
-    """Values of `--progress`."""
-
-    AUTO = "auto"
-    LIVE = "live"
-    PLAIN = "plain"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,54 +155,3 @@ class Printer(Protocol):
 def utc_now() -> datetime:
     """The time of day, UTC."""
     return datetime.now(UTC)
-
-
-def make_printer(
-    mode: str | ProgressMode = ProgressMode.AUTO,
-    *,
-    json: bool = False,
-    quiet: bool = False,
-    verbose: bool = False,
-    stdout: TextIO,
-    stderr: TextIO,
-    env: Mapping[str, str],
-    now: WallClock = utc_now,
-) -> Printer:
-    """The face for these streams.
-
-    `json` wins over `mode`. `auto` is the live screen on a terminal, else plain lines; `live`
-    falls back to plain lines where the terminal cannot do it. `quiet` and mode `none` show no
-    progress: `quiet` only failures and the last summary, `none` notes as well.
-
-    Raises:
-        ValueError: `mode` is none of auto, live, plain, none.
-    """
-    chosen = ProgressMode(mode)
-    tolerate_encoding(stderr)
-    if json:
-        from gs_video_report.terminal.jsonl import JsonLinesPrinter
-
-        return JsonLinesPrinter(stdout, now=now)
-    if chosen in (ProgressMode.AUTO, ProgressMode.LIVE) and not quiet and can_draw(stderr, env):
-        from gs_video_report.terminal.live import LivePrinter
-
-        return LivePrinter(stderr, env=env, verbose=verbose, now=now)
-    from gs_video_report.terminal.plain import PlainPrinter
-
-    return PlainPrinter(
-        stderr,
-        env=env,
-        verbose=verbose,
-        quiet=quiet,
-        progress=chosen is not ProgressMode.NONE,
-        now=now,
-    )
-
-
-def can_draw(stream: TextIO, env: Mapping[str, str]) -> bool:
-    """Whether a moving screen works on `stream`: a terminal that knows cursor movement."""
-    return (
-        is_terminal(stream)
-        and env.get("TERM", "") not in ("dumb", "unknown")
-        and env.get("TTY_INTERACTIVE") != "0"
-    )
