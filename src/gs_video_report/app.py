@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gs_video_report.boundary import Faces
 from gs_video_report.errors import UsageError
+from gs_video_report.hints import place_told
 
 if TYPE_CHECKING:
     from gs_video_report.batch.data_models import BatchOptions
@@ -133,6 +134,7 @@ def input_spec(command: ProcessCommand) -> InputSpec | None:
 
 def run_request(command: ProcessCommand, config: Config, spec: InputSpec | None) -> RunRequest:
     """Resolve options: absolute folders, the engine chosen."""
+    from gs_video_report.app_setup import check_template_dir
     from gs_video_report.batch.data_models import DEFAULT_PRIORITY
     from gs_video_report.batch.planner import RunRequest
     from gs_video_report.engine_access import choose
@@ -141,6 +143,7 @@ def run_request(command: ProcessCommand, config: Config, spec: InputSpec | None)
     engine, _ = choose(config, None if spec is None else command.api_key_file)
     options = resolved(config.batch_options(engine))
     if spec is not None:
+        check_template_dir(config)
         spec = replace(spec, skip_dirs=(options.output_dir, options.cache_dir)).absolute()
     priority = command.priority if command.priority is not None else DEFAULT_PRIORITY
     if not 0 <= priority <= 100:
@@ -181,10 +184,11 @@ async def open_for_run(
     from gs_video_report.batch.restore import open_or_restore
 
     path = database_path(config)
-    if command.resume_from is not None:
-        database, opened = await open_or_restore(path, command.resume_from)
-    else:
-        database, opened = await Database.open(path), None
+    with place_told(config):
+        if command.resume_from is not None:
+            database, opened = await open_or_restore(path, command.resume_from)
+        else:
+            database, opened = await Database.open(path), None
     try:
         yield database, opened
     finally:
@@ -299,8 +303,9 @@ async def queue_of(config: Config, *, read_only: bool) -> AsyncIterator[TaskQueu
     from gs_video_report.batch.persistence import Database
     from gs_video_report.batch.task_queue import TaskQueue
 
-    database = await Database.open(database_path(config), create=False, read_only=read_only)
-    try:
-        yield TaskQueue(database)
-    finally:
-        await database.close()
+    with place_told(config):
+        database = await Database.open(database_path(config), create=False, read_only=read_only)
+        try:
+            yield TaskQueue(database)
+        finally:
+            await database.close()

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gs_video_report.errors import ExitCode, UsageError
+from gs_video_report import __version__
+from gs_video_report.errors import ExitCode, InputPathError, UsageError
 
 if TYPE_CHECKING:
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.config import Config
+    from gs_video_report.doctor_probes import Check
 
 OK = int(ExitCode.OK)
 
@@ -43,7 +46,22 @@ def _config(config_file: Path | None, **flags: str | None) -> Config:
 
 
 def _template_dir(template_dir: str | None, config_file: Path | None) -> Path:
-    return Path(_config(config_file, template_dir=template_dir).value("template_dir"))
+    config = _config(config_file, template_dir=template_dir)
+    check_template_dir(config)
+    return Path(config.value("template_dir"))
+
+
+def check_template_dir(config: Config) -> None:
+    """A folder of templates that somebody named must be there; the default one need not.
+
+    Raises: InputPathError.
+    """
+    from gs_video_report.config import Rank
+
+    folder, origin = Path(config.value("template_dir")), config.origin("template_dir")
+    if origin.rank is not Rank.DEFAULT and not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "there is no such folder of templates"
+        raise InputPathError(f"{folder}: {what}")
 
 
 def _cache_root(cache_dir: str | None, config_file: Path | None) -> Path:
@@ -256,6 +274,18 @@ def confirm(yes: bool, question: str) -> None:
 # --- doctor ------------------------------------------------------------------------------------
 
 
+def doctor_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """What `gsvr doctor --json` writes: `ok` is false only when a check failed."""
+    return {
+        "v": 1,
+        "type": "doctor",
+        "version": __version__,
+        "ok": all(c.status != "fail" for c in checks),
+        "counts": {word: sum(c.status == word for c in checks) for word in ("ok", "warn", "fail")},
+        "checks": [c.to_dict() for c in checks],
+    }
+
+
 def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
     """Run all checks; 1 when something that the default engine needs is missing."""
     from gs_video_report.doctor import check
@@ -264,9 +294,7 @@ def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
     checks = check(_config(config_file, db=db))
     failed = [c for c in checks if c.status == "fail"]
     if json:
-        say_json(
-            {"v": 1, "type": "doctor", "ok": not failed, "checks": [asdict(c) for c in checks]}
-        )
+        say_json(doctor_json(checks))
         return int(ExitCode.FAILED) if failed else OK
     for item in checks:
         say(f"{item.status:<5} {item.message}")

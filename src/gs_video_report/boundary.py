@@ -1,13 +1,17 @@
 """The one place where errors become text and exit codes.
 
 Text goes to stderr; with `--json` the error is an object on stderr. A traceback is shown only with
-`--verbose`; an unexpected error says so, and where to report it.
+`--verbose`; an unexpected error says so, and where to report it. A stop signal ends every command
+in good order: what was open is closed, and the exit code is 130 or 143. (While a batch runs, it
+has its own handlers; see batch/stop_signals.py.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -35,13 +39,14 @@ def run(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) -> NoR
 def guarded(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) -> int:
     """Run a command and return its exit code."""
     gc.enable()  # off since the start; see __main__
+    _survive_lost_readers()
     try:
         value = work()
         if isinstance(value, int):
             return value
         import asyncio
 
-        return asyncio.run(value)
+        return asyncio.run(_terminable(value))
     except KeyboardInterrupt:
         sys.stderr.write("\ngsvr: interrupted\n")
         return int(ExitCode.SIGINT)
@@ -51,6 +56,42 @@ def guarded(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) ->
         return int(ExitCode.OK)
     except Exception as error:
         return tell(faces, error)
+
+
+def _survive_lost_readers() -> None:
+    """From here on a closed pipe is an error that is handled; before, it just ended the program."""
+    if hasattr(signal, "SIGPIPE"):
+        with contextlib.suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+async def _terminable(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work`; SIGTERM and SIGHUP cancel it, as Ctrl-C does, so that it can close what it holds.
+
+    Returns: its exit code, or 143.
+    """
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    asked: list[int] = []
+
+    def end(number: int) -> None:
+        asked.append(number)
+        task.cancel()
+
+    numbers = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else: nohup
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not asked:
+            raise
+        sys.stderr.write("gsvr: terminated; the same command again goes on\n")
+        return int(ExitCode.SIGTERM)
 
 
 def tell(faces: Faces, error: Exception) -> int:

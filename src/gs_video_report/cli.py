@@ -7,6 +7,7 @@ the command line names one (or a shell asks for completion); `gsvr --help` shows
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -241,6 +242,8 @@ def __getattr__(name: str) -> Any:
 
 def main() -> None:
     """Entry point of the `gsvr` script."""
+    if hasattr(signal, "SIGPIPE"):  # `gsvr --help | head -1` ends as any program does
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     completing = any(key.startswith("_GSVR") for key in os.environ)
     build(None if completing else sys.argv[1:])()
 

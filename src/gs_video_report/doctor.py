@@ -29,6 +29,7 @@ from gs_video_report.doctor_probes import (
     sqlite_check,
 )
 from gs_video_report.errors import GsvrError
+from gs_video_report.hints import place_told
 
 __all__ = ["Check", "Status", "check"]
 
@@ -205,7 +206,8 @@ def _database(config: Config) -> Iterator[Check]:
             yield Check("database", Status.OK, f"database {path} will be made by the first batch")
         return
     try:
-        batches, tasks, is_open = _run(_count(path))
+        with place_told(config):
+            batches, tasks, is_open = _run(_count(path))
     except GsvrError as error:
         yield Check("database", Status.FAIL, error.message, error.hint or "use another file: --db")
         return

@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 LOW_SPACE_BYTES = 5 * 10**9
 NO_SPACE_BYTES = 200 * 10**6
@@ -43,9 +44,15 @@ class Check:
     fix: str = ""
     """What to do; never empty when the status is `fail`."""
 
-    def to_dict(self) -> dict[str, str]:
-        """JSON-able form."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form; a warning is `ok`, since everything works."""
+        return {
+            "name": self.name,
+            "ok": self.status is not Status.FAIL,
+            "status": str(self.status),
+            "detail": self.message,
+            "hint": self.fix,
+        }
 
 
 def sqlite_check(version: tuple[int, ...]) -> Check:

@@ -145,3 +145,17 @@ def test_a_model_is_made_ready_in_the_configured_cache(
 def test_a_wrong_configuration_is_refused_here_too(words: tuple[str, ...], home: Path) -> None:
     (home / "gsvr.yaml").write_text("parallel: many\n")
     assert CliRunner().invoke(app, list(words)).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "summary_report")])
+def test_a_named_folder_of_templates_that_is_not_there_is_an_error(
+    home: Path, words: tuple[str, ...]
+) -> None:
+    """It was passed over in silence."""
+    answer = CliRunner().invoke(app, ["templates", *words, "--template-dir", "nowhere"])
+    assert answer.exit_code == 2
+    assert f"{home / 'nowhere'}: there is no such folder of templates" in answer.output
+    (home / "file").touch()
+    answer = CliRunner().invoke(app, ["templates", *words, "--template-dir", "file"])
+    assert answer.exit_code == 2
+    assert "is not a folder" in answer.output

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from gs_video_report import doctor, doctor_probes
+from gs_video_report.app_setup import doctor_json
 from gs_video_report.batch.persistence import Database
+from gs_video_report.cli import app
 from gs_video_report.config import Config, load_config
 from gs_video_report.config_keys import save_key
 from gs_video_report.config_values import Secret
@@ -64,7 +68,7 @@ def test_every_failure_and_warning_names_its_fix(
 def test_the_report_is_json(tmp_path: Path, loaded: dict[str, str | None]) -> None:
     checks = doctor.check(config(tmp_path))
     lines = [json.loads(json.dumps(c.to_dict())) for c in checks]
-    assert all(set(line) == {"name", "status", "message", "fix"} for line in lines)
+    assert all(set(line) == {"name", "ok", "status", "detail", "hint"} for line in lines)
     assert {line["status"] for line in lines} <= {"ok", "warn", "fail"}
     assert [line["name"] for line in lines][:3] == ["python", "sqlite", "decoder"]
 
@@ -246,3 +250,40 @@ def test_a_python_that_cannot_start_is_an_answer(monkeypatch: pytest.MonkeyPatch
     version, why = import_in_child("json")
     assert version is None
     assert "cannot be started" in why
+
+
+# --- for scripts ---------------------------------------------------------------------
+
+
+def test_the_answer_for_scripts_has_the_documented_form(
+    tmp_path: Path, loaded: dict[str, str | None]
+) -> None:
+    loaded.update(openpyxl=None)
+    value = doctor_json(doctor.check(config(tmp_path, engine="gemini")))
+    page = Path(__file__).parents[2].joinpath("docs/troubleshooting.md").read_text("utf-8")
+    section = page.partition("## What the doctor says")[2].partition("\n## ")[0]
+    told = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    assert list(value) == list(told)
+    assert value["ok"] is False  # there is no key for the engine
+    for found in value["checks"]:
+        assert list(found) == list(told["checks"][0])
+        assert found["ok"] is (found["status"] != "fail")
+        assert found["detail"]
+        assert bool(found["hint"]) or found["status"] == "ok"
+    names = section.partition("Names: ")[2]
+    assert {c["name"] for c in value["checks"]} <= set(re.findall(r"`(\w+)`", names))
+    assert sum(value["counts"].values()) == len(value["checks"])
+    assert value["counts"]["fail"] == 1
+
+
+def test_doctor_json_exits_with_1_only_when_a_check_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loaded: dict[str, str | None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = CliRunner().invoke(app, ["doctor", "--json"])
+    assert (good.exit_code, json.loads(good.output)["ok"]) in {(0, True), (1, False)}
+    loaded.update(av=None)
+    bad = CliRunner().invoke(app, ["doctor", "--json"])
+    assert (bad.exit_code, json.loads(bad.output)["ok"]) == (1, False)
+    (decoder,) = [c for c in json.loads(bad.output)["checks"] if c["name"] == "decoder"]
+    assert decoder["hint"] == "pip install --force-reinstall av"

@@ -38,6 +38,7 @@ from gs_video_report.batch.limits import (
     run_budget,
     with_resume_time,
 )
+from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
@@ -130,6 +131,7 @@ class BatchProcessor:
     _limit_usd: float | None = None
     _cost_warned: bool = False
     _finished_since_checkpoint: int = 0
+    _writes: set[asyncio.Future[Any]] = field(default_factory=set)
 
     async def run(self) -> BatchResult:
         """Drain the batch (or stop on request) and say how it ended."""
@@ -276,6 +278,7 @@ class BatchProcessor:
             parallel=options.parallel,
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
+            outage_limit_s=options.outage_limit_s,
         )
         self._tuning = _TuningLog(queue, batch_id, pool, options.parallel, self.printer, not paid)
         try:
@@ -312,6 +315,7 @@ class BatchProcessor:
     ) -> BatchResult:
         batch_id, queue, started = self.row.batch_id, parts.queue, parts.started
         counts = await queue.counts(batch_id)
+        outcome = really(outcome, counts)
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
@@ -389,7 +393,10 @@ class BatchProcessor:
         counts: BatchCounts,
     ) -> BatchRow:
         row = await queue.get_batch(self.row.batch_id)
-        if row.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED, status):
+        stopped = row.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED)
+        if stopped and status is BatchStatus.COMPLETED:  # the stop came too late to stop anything
+            await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
+        elif stopped or row.status is status:
             return row
         if outcome.reason is StopReason.STOPPED and counts.running:
             return row  # another process goes on with the batch
@@ -398,6 +405,13 @@ class BatchProcessor:
         return await queue.set_batch_status(
             row.batch_id, status, reason=reason, resume_at=resume_at
         )
+
+    def later(self, data: Mapping[str, Any]) -> None:
+        """Store an event of kind `network` beside the work."""
+        queue = TaskQueue(self.database)
+        write = asyncio.ensure_future(queue.add_event(self.row.batch_id, "network", dict(data)))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
 
     def count_finished(self) -> None:
         """A task ended: checkpoints are also taken by number."""
@@ -457,6 +471,14 @@ class BatchProcessor:
                 last = time.monotonic()
 
 
+def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
+    """A stop that came when every video had ended of itself stopped nothing. Pure."""
+    stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
+    if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
+        return PoolOutcome(StopReason.DRAINED)
+    return outcome
+
+
 def judge(
     outcome: PoolOutcome, counts: BatchCounts, signals: StopSignals
 ) -> tuple[BatchStatus, ExitCode]:
@@ -512,6 +534,19 @@ class _Listener:
 
     def task_released(self, task: VideoTask) -> None:
         self.monitor.task_released(task)
+
+    def service_lost(self, outage: Outage, seconds: float) -> None:
+        self.printer.note(lost_text(outage, seconds, datetime.now().astimezone()))
+        self._keep("lost", outage, seconds)
+
+    def service_back(self, outage: Outage, seconds: float) -> None:
+        self.printer.note(back_text(outage, seconds))
+        self._keep("back", outage, seconds)
+
+    def _keep(self, what: str, outage: Outage, seconds: float) -> None:
+        """Leave an event; it is written beside the work."""
+        data = {"what": what, "service": outage.label, "seconds": round(seconds, 1)}
+        self.processor.later(data | {"reason": outage.reason})
 
     @property
     def printer(self) -> Printer:
@@ -634,4 +669,4 @@ def _make_output_dir(path: str) -> None:
         raise from_os_error(error, path, writing=True) from error
 
 
-__all__ = ["BatchProcessor", "RunSettings", "failure_groups", "judge"]
+__all__ = ["BatchProcessor", "RunSettings", "failure_groups", "judge", "really"]

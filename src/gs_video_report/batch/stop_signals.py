@@ -46,6 +46,9 @@ class StopSignals:
     def installed(self, on_usr1: Callable[[], None] | None = None) -> Iterator[None]:
         """Handle the stop signals while the block runs; afterwards the old ways are back.
 
+        A handler that the event loop had for a signal is gone then: what is left to do after a
+        batch is closing, which nothing needs to interrupt.
+
         Args:
             on_usr1: called on SIGUSR1, which asks for one line of status.
         """

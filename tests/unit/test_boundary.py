@@ -1,0 +1,108 @@
+"""How commands end: by signals, by readers that go away; and what a damaged database advises."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gs_video_report import boundary
+from gs_video_report.batch.data_models import BatchCounts
+from gs_video_report.batch.processor import really
+from gs_video_report.batch.worker_pool import PoolOutcome, StopReason
+from gs_video_report.boundary import Faces
+from gs_video_report.config import load_config
+from gs_video_report.errors import DatabaseCorrupt
+from gs_video_report.hints import place_told
+
+
+@pytest.fixture(autouse=True)
+def handlers_come_back() -> object:
+    """The tests change handlers of this very process."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_closes_what_a_command_holds_and_gives_143(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a batch had its own handlers, SIGTERM was the plain death of the program."""
+    closed: list[str] = []
+
+    async def work() -> int:
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+            closed.append("database")
+        return 0
+
+    assert boundary.guarded(Faces(), work) == 143
+    assert closed == ["database"]
+    assert capsys.readouterr().err == "gsvr: terminated; the same command again goes on\n"
+
+
+def test_a_command_that_ends_by_itself_keeps_its_code() -> None:
+    async def work() -> int:
+        return 3
+
+    assert boundary.guarded(Faces(), work) == 3
+
+
+@pytest.mark.parametrize("words", [["--help"], ["batch", "process", "--help"], ["config", "show"]])
+def test_a_reader_that_goes_away_is_no_failure(words: list[str], tmp_path: Path) -> None:
+    """`gsvr --help | head -1` exited with 1."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "gs_video_report", *words],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
+        timeout=60,
+    )
+    os.close(write_end)
+    assert done.returncode in (0, -signal.SIGPIPE)
+    assert done.stderr == ""
+
+
+COUNTS_DONE, COUNTS_HALF = BatchCounts(completed=4), BatchCounts(completed=2, cancelled=2)
+
+
+def test_a_stop_that_came_after_the_last_video_stopped_nothing() -> None:
+    """A batch cancelled just as its last video ended stayed "cancelled, 4 of 4"."""
+    for reason in (StopReason.CANCELLED, StopReason.PAUSED, StopReason.STOPPED):
+        assert really(PoolOutcome(reason), COUNTS_DONE).reason is StopReason.DRAINED
+        assert really(PoolOutcome(reason), COUNTS_HALF).reason is reason
+        assert really(PoolOutcome(reason), BatchCounts(completed=3, pending=1)).reason is reason
+    assert really(PoolOutcome(StopReason.FATAL), COUNTS_DONE).reason is StopReason.FATAL
+
+
+@pytest.mark.parametrize(
+    ("flags", "tail"), [({"db": "other.db"}, " --db {cwd}/other.db"), ({}, "--resume-from latest")]
+)
+def test_the_advice_for_a_damaged_database_names_the_one_in_use(
+    flags: dict[str, str], tail: str, tmp_path: Path
+) -> None:
+    config = load_config(flags, env={"HOME": str(tmp_path)}, cwd=tmp_path)
+    with pytest.raises(DatabaseCorrupt) as caught, place_told(config):
+        raise DatabaseCorrupt("other.db: damaged")
+    assert caught.value.hint.endswith(tail.format(cwd=tmp_path))
+
+
+def test_the_advice_names_the_configuration_that_named_the_database(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("db: lab.db\n")
+    config = load_config({}, env={"HOME": str(tmp_path)}, cwd=tmp_path, config_file="lab.yaml")
+    with pytest.raises(DatabaseCorrupt) as caught, place_told(config):
+        raise DatabaseCorrupt("lab.db: damaged")
+    assert caught.value.hint.endswith(f"--resume-from latest --config {tmp_path}/lab.yaml")
