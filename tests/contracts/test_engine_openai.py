@@ -280,6 +280,37 @@ async def test_blocked_content_fails_the_task_in_plain_words(
     assert len(fake.of("chat")) == 1
 
 
+async def test_task_that_is_run_again_asks_anew_after_unreadable_answers(
+    fake: FakeOpenAI, bench: Bench, lecture: Path
+) -> None:
+    """A bad minute of the server stood in the journal for good: `batch retry` asked nothing."""
+    fake.fail("prose", "blank")
+    with pytest.raises(PermanentError, match="twice"):
+        await report_of(bench, fake, lecture)
+    fake.fail("prose")
+    with pytest.raises(PermanentError, match="3 times"):
+        await report_of(bench, fake, lecture)
+    assert len(fake.of("chat")) == 3, "one more per run"
+    report = await report_of(bench, fake, lecture)
+    assert report.summary[0].text.startswith("It is said that")
+    assert report.provenance.usage["requests"] == 4, "what was paid for in vain counts as well"
+    sent = len(fake.of("chat"))
+    assert await report_of(bench, fake, lecture) == report
+    assert len(fake.of("chat")) == sent
+
+
+@pytest.mark.parametrize("fault", ["blocked", "refusal"])
+async def test_blocked_answer_is_asked_for_again_when_the_task_is_run_again(
+    fake: FakeOpenAI, bench: Bench, lecture: Path, fault: str
+) -> None:
+    fake.fail(fault)
+    with pytest.raises(PermanentError, match="blocked"):
+        await report_of(bench, fake, lecture)
+    report = await report_of(bench, fake, lecture)
+    assert report.summary
+    assert len(fake.of("chat")) == 2
+
+
 # --- errors ------------------------------------------------------------------------------------
 
 

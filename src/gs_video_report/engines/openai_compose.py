@@ -4,7 +4,8 @@ Truth: every reply is a step of the journal, stored as it came before anything i
 that a resume pays for nothing twice and a better reader can read it again.
 Order: parts of the recording (map) -> one merged answer -> too long lists thinned out by number
 (reduce) -> translation of the lines. A cut answer is continued, an unreadable one asked for once
-more; what is still unusable then fails the task.
+more; what is still unusable then fails the task. A task that is run again after that asks anew: an
+unusable answer in the journal is never the last word.
 Never: changes the words or times of the transcript, counts a statement as proved by itself.
 Raises: what `ChatClient` raises; PermanentError for a blocked or twice unreadable answer.
 """
@@ -46,6 +47,8 @@ from gs_video_report.templates.loader import Template, render_prompt
 STEP_VERSION = 1
 WIDTH = 4
 """Requests of one task in flight."""
+MAX_TRIES = 20
+"""Answers to one request that are looked at, those of earlier runs included."""
 MAX_CONTINUATIONS = 3
 TRANSLATION_ROUNDS = 3
 MAX_BATCH_TOKENS = 2400
@@ -126,7 +129,30 @@ class Composer:
     async def ask(
         self, name: str, part: int, request: Request, more: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The journaled reply to `request`; sent within the limits if it was never answered."""
+        """The journaled reply to `request`; sent within the limits if it was never answered.
+
+        Raises: PermanentError when the content filter blocked it, and does so again now.
+        """
+        reply, _ = await self._reply(name, part, request, more or {})
+        return reply
+
+    async def _reply(
+        self, name: str, part: int, request: Request, more: dict[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """As `ask`, and whether the reply came just now, not from the journal."""
+        for number in range(MAX_TRIES):
+            again = {"again": number} if number else {}
+            reply, is_new = await self._journaled(name, part, request, more | again)
+            if not _is_blocked(reply):
+                return reply, is_new
+            if is_new:
+                break
+        raise blocked(self.client.options.host, request.model, reply["refusal"])
+
+    async def _journaled(
+        self, name: str, part: int, request: Request, more: dict[str, Any]
+    ) -> tuple[dict[str, Any], bool]:
+        """One step: the reply as it came, and whether it came just now."""
         params = {
             "v": STEP_VERSION,
             "base_url": self.client.options.base_url,
@@ -136,8 +162,9 @@ class Composer:
             "schema": _digest(request.schema),
             "temperature": self.client.options.temperature,
             "max_tokens": request.max_tokens,
-            **(more or {}),
+            **more,
         }
+        is_new = False
 
         async def send() -> tuple[dict[str, Any], Spent]:
             value = await self.client.chat(request, self.model.price, today())
@@ -145,13 +172,13 @@ class Composer:
             return value, Spent(usage["tokens_in"], usage["tokens_out"], usage["usd"])
 
         async def run() -> dict[str, Any]:
+            nonlocal is_new
+            is_new = True
             return await send_within(self.ctx, self.bucket, self._need(request), send)
 
         reply: dict[str, Any] = await self.ctx.step(name, run, part=part, params=params)
         self.usages.append(reply["usage"])
-        if reply["finish"] == "content_filter" or (reply["refusal"] and not reply["text"]):
-            raise blocked(self.client.options.host, request.model, reply["refusal"])
-        return reply
+        return reply, is_new
 
     def _need(self, request: Request) -> Need:
         use = TokenUse(request.tokens_in, request.max_tokens)
@@ -265,21 +292,29 @@ class Composer:
         return answer
 
     async def _readable(self, asked: _Asked, request: Request) -> tuple[Answer, Request]:
-        """First answer that can be read; one more try with more room, then PermanentError."""
-        extra = {"images": [key for _, key in asked.keys]} if asked.keys else {}
-        reply = await self.ask("compose", asked.number, request, extra)
-        try:
-            return self._read(reply, request), request
-        except AnswerError:
-            request = self._once_more(request)
-        reply = await self.ask("compose", asked.number, request, extra | {"try": 2})
-        try:
-            return self._read(reply, request), request
-        except AnswerError as error:
-            raise PermanentError(
-                f"{error}, twice ({request.model} at {self.client.options.host})",
-                hint="use a larger model, or allow longer answers: openai.max_tokens",
-            ) from error
+        """First answer that can be read; one more try with more room, then PermanentError.
+
+        Answers of an earlier run count as tries, but at least one is asked for now.
+        """
+        extra: dict[str, Any] = {}
+        if asked.keys:
+            extra["images"] = [key for _, key in asked.keys]
+        for number in range(1, MAX_TRIES + 1):
+            again = {"try": number} if number > 1 else {}
+            reply, is_new = await self._reply("compose", asked.number, request, extra | again)
+            try:
+                return self._read(reply, request), request
+            except AnswerError as error:
+                problem = error
+            if number == 1:
+                request = self._once_more(request)
+            elif is_new:
+                break
+        times = "twice" if number == 2 else f"{number} times"
+        raise PermanentError(
+            f"{problem}, {times} ({request.model} at {self.client.options.host})",
+            hint="use a larger model, or allow longer answers: openai.max_tokens",
+        ) from problem
 
     def _once_more(self, request: Request) -> Request:
         limit = max(request.max_tokens, self.model.context_tokens // 2 - request.tokens_in)
@@ -396,6 +431,10 @@ class _Asked:
     request: Request
     """Without its pictures, which are loaded when it is sent."""
     keys: tuple[tuple[float, str], ...] = ()
+
+
+def _is_blocked(reply: dict[str, Any]) -> bool:
+    return reply["finish"] == "content_filter" or bool(reply["refusal"] and not reply["text"])
 
 
 def _schema(template: Template) -> dict[str, Any]:
