@@ -273,6 +273,15 @@ class ArtifactStore:
             shutil.rmtree(folder, ignore_errors=True)
         return len(orphans)
 
+    @contextmanager
+    def temp_file(self) -> Iterator[Path]:
+        """A fresh path of this process alone, removed at the end; `trim()` removes a dead one's.
+
+        Raises: DiskFullError, OutputNotWritable.
+        """
+        with self._writing(), self._temp_file() as temp:
+            yield temp
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _object(self, key: str) -> Path:
@@ -351,6 +360,7 @@ class ArtifactStore:
         return Freed(1, entry.size_bytes)
 
     def _sweep_temp_files(self, now: float) -> None:
+        files.sweep_temps(self._temp)  # those of dead processes of this machine; others by age
         for path in self._temp.glob("*") if self._temp.is_dir() else ():
             with suppress(OSError):
                 if files.is_temp_name(path.name) and now - path.stat().st_mtime > ORPHAN_AGE_S:

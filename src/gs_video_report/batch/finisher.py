@@ -6,7 +6,6 @@ built from it in a compute process. Nothing here changes a state.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
@@ -53,10 +52,7 @@ async def write_batch_pages(
     """
     from gs_video_report.report.batch_pages import build_pages
 
-    work = cache.work_dir(f"pages-{row.batch_id}")
-    await asyncio.to_thread(work.mkdir, parents=True, exist_ok=True)
-    listing = work / "tasks.jsonl"
-    try:
+    with cache.temp_file() as listing:  # another process may finish the same batch at this moment
         async with aiofiles.open(listing, "w", encoding="utf-8") as file:
             async for task in _library_tasks(queue, row):
                 await file.write(json.dumps(_entry(task, row.batch_id)) + "\n")
@@ -68,8 +64,6 @@ async def write_batch_pages(
             str(listing),
             row.options.output_dir,
         )
-    finally:
-        await asyncio.to_thread(cache.remove_work_dir, work.name)
     return BatchPages(**made)
 
 

@@ -41,7 +41,7 @@ from gs_video_report.batch.limits import (
 from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.step_journal import StepJournal
@@ -147,6 +147,7 @@ class BatchProcessor:
             _make_output_dir(options.output_dir)
             return await self._with_compute(queue, lock, started)
         finally:
+            remove_dead(self.database.path)
             lock.close()
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:

@@ -37,7 +37,13 @@ from gs_video_report.engines.fetch import (
     url_fingerprint,
     youtube_id,
 )
-from gs_video_report.errors import EmptyFileError, GsvrError, StepCancelled, from_os_error
+from gs_video_report.errors import (
+    EmptyFileError,
+    GsvrError,
+    PermanentError,
+    StepCancelled,
+    from_os_error,
+)
 from gs_video_report.report.model import VideoReport
 from gs_video_report.templates.loader import Template
 
@@ -228,6 +234,8 @@ class BatchTaskRunner:
         try:
             return await run.execute()
         except GsvrError as error:
+            if isinstance(error, PermanentError):  # no other try will need what there is
+                await run.clean()
             raise error.at(run.stage) from error.__cause__
 
 
@@ -255,19 +263,24 @@ class _TaskRun:
             fingerprint = await self._identify(compute)
             existing = await self._existing(template, fingerprint)
             if existing is not None:
-                await self._clean()
+                await self.clean()
                 return existing
             steps = JournaledSteps(shared.journal, task, self.control, shared.cache, fingerprint)
             context = self._context(template, compute, steps, fingerprint)
             report = await shared.engine.analyze(context)
             result = await self._write(report, template, compute, steps)
-        await self._clean(context.work_dir.name)
+        await self.clean()
         return result
 
-    async def _clean(self, *folders: str) -> None:
-        """Remove the work folders of a task that is done."""
-        for folder in (*folders, *([self._view] if self.fetched else [])):
+    async def clean(self) -> None:
+        """Remove the work folders of a task that is done, or that cannot be done."""
+        for folder in (self._work, *([self._view] if self.fetched else [])):
             await asyncio.to_thread(self.shared.cache.remove_work_dir, folder)
+
+    @property
+    def _work(self) -> str:
+        """One folder per task: another task on the same content may end while this one reads."""
+        return f"task-{self.task.batch_id}-{self.task.seq}"
 
     def progress(self, stage: str, done: float, total: float) -> None:
         if stage != self.stage:
@@ -418,7 +431,7 @@ class _TaskRun:
             compute=compute,
             limiter=MeteredLimiter(self.shared.limiter, self.control),
             cache=self.shared.cache,
-            work_dir=self.shared.cache.work_dir(fingerprint[:32]),
+            work_dir=self.shared.cache.work_dir(self._work),
             progress=self.progress,
             cancelled=self.control.stopping,
             fingerprint=fingerprint,

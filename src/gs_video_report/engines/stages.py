@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gs_video_report.engines import jobs
 from gs_video_report.engines.base import TaskContext
@@ -221,14 +222,20 @@ def _pcm_path(ctx: TaskContext, track: int) -> Path:
     return ctx.work_dir / f"audio-{track}.pcm"
 
 
+_decoding: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+"""Samples that several chunks want at once are decoded by the first; two would write one file."""
+
+
 async def _samples(ctx: TaskContext, track: dict[str, Any], pcm: Path) -> str:
     """Path of the samples, decoded again if the cache lost them."""
-    try:
-        size = (await asyncio.to_thread(pcm.stat)).st_size
-    except FileNotFoundError:
-        size = -1
-    if size != track["samples"] * 2:
-        await _extract(ctx)
+    lock = _decoding.setdefault(pcm, asyncio.Lock())
+    async with lock:
+        try:
+            size = (await asyncio.to_thread(pcm.stat)).st_size
+        except FileNotFoundError:
+            size = -1
+        if size != track["samples"] * 2:
+            await _extract(ctx)
     return str(pcm)
 
 
