@@ -41,12 +41,14 @@ def speech_params() -> dict[str, dict[str, Any]]:
     return {"vad": asdict(VadParams()), "asr": asdict(AsrParams())}
 
 
-def plan_chunks(pcm_path: str) -> list[tuple[int, int]]:
-    """Speech chunks as (start, end) in samples of 16 kHz; empty when there is no speech."""
+def plan_speech(pcm_path: str) -> dict[str, Any]:
+    """`chunks` as (start, end) in samples of 16 kHz, empty when there is no speech; and `speech`,
+    where a voice is heard for certain, as (start_s, end_s)."""
     from gs_video_report.media.vad import VadParams
-    from gs_video_report.media.vad import plan_chunks as run
+    from gs_video_report.media.vad import plan_speech as run
 
-    return [(c.start, c.end) for c in run(pcm_path, VadParams())]
+    plan = run(pcm_path, VadParams())
+    return {"chunks": [(c.start, c.end) for c in plan.chunks], "speech": list(plan.speech)}
 
 
 def detect_language(

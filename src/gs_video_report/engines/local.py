@@ -109,6 +109,7 @@ class LocalEngine:
             segments=spoken.segments,
             slides=slides,
             notices=tuple(notices),
+            speech=spoken.speech,
             **analysis,
         )
 

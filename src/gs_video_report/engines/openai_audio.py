@@ -68,7 +68,7 @@ async def _heard(
     ctx: TaskContext, hearing: _Hearing, track: dict[str, Any], found: dict[str, Any]
 ) -> tuple[stages.Transcript, list[dict[str, Any]]]:
     pcm = stages._pcm_path(ctx, track["track_index"])
-    plan = await stages._plan(ctx, track, pcm)
+    plan, speech = await stages._plan(ctx, track, pcm)
     chunks = await hearing.all(plan, pcm)
     notices = stages.audio_notices(track, found)
     segments = tuple(s for chunk in chunks for s in _segments(chunk))
@@ -76,12 +76,13 @@ async def _heard(
     model = hearing.model
     if not segments:
         notices.append(Notice("no_speech", "No speech was found in the sound of this recording."))
-        return stages.Transcript(notices=notices), usages
+        return stages.Transcript(notices=notices, speech=speech), usages
     notices.append(
         Notice("remote_speech", f"The speech was recognised by {model} at {hearing.host}.")
     )
     language = hearing.wanted or _language(chunks, segments)
-    return stages.Transcript(segments, language, None, "speech", model, notices), usages
+    made = stages.Transcript(segments, language, None, "speech", model, notices, speech)
+    return made, usages
 
 
 class _Hearing:

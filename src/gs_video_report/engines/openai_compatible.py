@@ -308,6 +308,7 @@ class OpenAIEngine:
             segments=translate.apply(material.segments, written.translations),
             slides=material.slides,
             sections=citations.check_sections(answer.sections, known),
+            speech=spoken.speech,
             **parts,
         )
 

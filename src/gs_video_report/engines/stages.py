@@ -36,7 +36,7 @@ SAMPLE_RATE = 16_000
 STEP_VERSIONS = {
     "probe": 1,
     "audio": 1,
-    "vad": 1,
+    "vad": 2,
     "language": 1,
     "transcribe": 1,
     "subtitles": 1,
@@ -57,6 +57,8 @@ class Transcript:
     """`speech`, `sidecar:<name>`, `embedded:<n>`, `none`."""
     model: str = ""
     notices: list[Notice] = field(default_factory=list)
+    speech: tuple[tuple[float, float], ...] | None = None
+    """See `VideoReport.speech`."""
 
 
 async def compute(ctx: TaskContext, fn: Any, *args: Any, stage: str = "") -> Any:
@@ -180,12 +182,12 @@ async def _from_speech(
     notices = audio_notices(track, found)
     ctx.progress("transcribe", 0, 0)
     pcm = _pcm_path(ctx, track["track_index"])
-    plan = await _plan(ctx, track, pcm)
+    plan, speech = await _plan(ctx, track, pcm)
     if not plan:
         notices.append(
             Notice("no_speech", "No speech was found in the sound of this recording.", "info")
         )
-        return Transcript(notices=notices)
+        return Transcript(notices=notices, speech=speech)
     language, probability = await _language(ctx, track, pcm, plan, model)
     texts = await _chunks(ctx, track, pcm, plan, model, language)
     segments = tuple(_segments(texts))
@@ -193,9 +195,9 @@ async def _from_speech(
         notices.append(
             Notice("no_speech", "No understandable speech was found in this recording.", "info")
         )
-        return Transcript(notices=notices, source="speech", model=model["name"])
+        return Transcript(notices=notices, source="speech", model=model["name"], speech=speech)
     notices.extend(_speech_notices(segments, language, probability))
-    return Transcript(segments, language, probability, "speech", model["name"], notices)
+    return Transcript(segments, language, probability, "speech", model["name"], notices, speech)
 
 
 async def audio(ctx: TaskContext) -> dict[str, Any]:
@@ -268,10 +270,14 @@ def audio_notices(track: dict[str, Any], found: dict[str, Any]) -> list[Notice]:
     return notices
 
 
-async def _plan(ctx: TaskContext, track: dict[str, Any], pcm: Path) -> list[tuple[int, int]]:
+async def _plan(
+    ctx: TaskContext, track: dict[str, Any], pcm: Path
+) -> tuple[list[tuple[int, int]], tuple[tuple[float, float], ...]]:
+    """Chunks in samples, and where a voice is heard in seconds."""
+
     async def run() -> Any:
         return await compute(
-            ctx, jobs.plan_chunks, await _samples(ctx, track, pcm), stage="transcribe"
+            ctx, jobs.plan_speech, await _samples(ctx, track, pcm), stage="transcribe"
         )
 
     vad_params = {
@@ -280,7 +286,8 @@ async def _plan(ctx: TaskContext, track: dict[str, Any], pcm: Path) -> list[tupl
         "params": jobs.speech_params()["vad"],
     }
     plan = await ctx.step("vad", run, params=vad_params)
-    return [(int(a), int(b)) for a, b in plan]
+    chunks = [(int(a), int(b)) for a, b in plan["chunks"]]
+    return chunks, tuple((float(a), float(b)) for a, b in plan["speech"])
 
 
 async def _language(
@@ -412,6 +419,7 @@ async def slides(
             title=text["title"],
             kind=s["kind"],
             image_sha256=s["key"],
+            unread_lines=text.get("unread_lines"),
         )
         for s, text in zip(pictures["slides"], texts, strict=True)
     )

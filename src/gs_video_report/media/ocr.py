@@ -52,6 +52,8 @@ class SlideText:
     lines: tuple[TextLine, ...]
     title: str
     """Largest text near the top; empty when nothing stands out as such."""
+    unread_lines: int = 0
+    """Boxes that look like writing of a readable size, but whose reading is not to be trusted."""
 
 
 def read_slide(image_path: str, language_hint: str = "") -> SlideText:
@@ -76,10 +78,12 @@ def arrange(
 ) -> SlideText:
     """Drop noise and bullets, bring boxes into reading order, join them to rows, find the title."""
     wide = language_hint.lower()[:2] in ("", "zh", "ja", "yu", "ko")
-    kept = [box for box in map(_cleaned, boxes) if _is_text(box, height, wide)]
+    cleaned = [_cleaned(box) for box in boxes]
+    kept = [box for box in cleaned if _is_text(box, height, wide)]
+    unread = sum(_is_unread(box, height) for box in cleaned if box not in kept)
     lines = tuple(_joined(row) for row in reading_order(kept, width))
     text = "\n".join(line.text for line in lines)
-    return SlideText(text, lines, find_title(lines, height))
+    return SlideText(text, lines, find_title(lines, height), unread)
 
 
 # --- reading order ---------------------------------------------------------------------------
@@ -219,6 +223,12 @@ def _is_text(line: TextLine, height: int, wide_expected: bool) -> bool:
     if not wide_expected and any(map(_is_wide, letters)):
         least = 0.95
     return line.confidence >= least
+
+
+def _is_unread(line: TextLine, height: int) -> bool:
+    """Dropped for doubt, although it is as large as writing and has several letters."""
+    letters = sum(c.isalnum() for c in line.text)
+    return letters > 2 and line.h >= MIN_HEIGHT * height and line.w > line.h
 
 
 # --- engine ----------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ class Slide:
     """`slide`, `build` (small local change of the slide before), `camera`."""
     image_sha256: str = ""
     """Key of the image in the artifact store."""
+    unread_lines: int | None = None
+    """Lines of writing that were seen but could not be read; None when nobody looked for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,9 @@ class VideoReport:
     """Parts that the template asked for beyond the fixed ones."""
     notices: tuple[Notice, ...] = ()
     tags: tuple[str, ...] = ()
+    speech: tuple[tuple[float, float], ...] | None = None
+    """Where a voice was heard, [start_s, end_s) in order, found from the sound and not from the
+    text; None when nobody listened for it (subtitles, remote recognition)."""
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,8 +211,13 @@ class VideoReport:
             sections=tuple(_section(s) for s in value.get("sections", ())),
             notices=tuple(Notice(**n) for n in value.get("notices", ())),
             tags=tuple(value.get("tags", ())),
+            speech=_spans(value.get("speech")),
             schema_version=version,
         )
+
+
+def _spans(value: Any) -> tuple[tuple[float, float], ...] | None:
+    return None if value is None else tuple((float(a), float(b)) for a, b in value)
 
 
 def _segment(value: dict[str, Any]) -> Segment:
