@@ -71,6 +71,22 @@ async def status(access: ProcessCommand, json: bool, ref: str, watch: bool) -> i
             await asyncio.sleep(WATCH_S)
 
 
+async def watch(access: ProcessCommand, faces: Faces, ref: str) -> int:
+    """`gsvr batch watch`: the live view of a batch that another process works on."""
+    from gs_video_report.batch.processor import failure_groups
+    from gs_video_report.batch.watch import Watcher
+
+    config = app.load(access)
+    printer = app.printer_for(faces, config)
+    try:
+        async with queue_of(config, read_only=True) as queue:
+            row = await queue.get_batch(ref)
+            tail = app.command_tail(access)
+            return await Watcher(queue, row, printer, failure_groups, tail).run()
+    finally:
+        printer.close()
+
+
 async def _show_status(
     queue: TaskQueue, state: commands.BatchState, json: bool, *, clear: bool, tail: str
 ) -> None:

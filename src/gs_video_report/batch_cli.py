@@ -293,6 +293,26 @@ def status(
     run(Faces(json, verbose), lambda: app.status(_access(config, db), json, ref, watch))
 
 
+@batch_app.command("watch", rich_help_panel=WATCH, epilog=EXIT_CODES)
+def watch(
+    ref: LatestRef = "latest",
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    progress: o.Progress = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """The live view of a batch that works in another terminal; ends with it.
+
+    The exit code is that of the batch. Ctrl-C ends the watching and leaves the batch running.
+    """
+    from gs_video_report import app_batches as app
+
+    faces = Faces(json, verbose, quiet)
+    run(faces, lambda: app.watch(_access(config, db, progress), faces, ref))
+
+
 @batch_app.command("show", rich_help_panel=WATCH)
 def show(
     task: Annotated[str, typer.Argument(help="A task, such as 7f3a:17.", metavar="TASK")],

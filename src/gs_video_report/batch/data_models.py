@@ -417,6 +417,8 @@ class BatchResult:
     """Options that a following command needs to find the batch, such as ` --db x.db`."""
 
 
+    tuning: tuple[tuple[str, dict[str, Any]], ...] = ()
+    """Changes of concurrency in this run, oldest first: (ISO-8601 UTC, {old, new, reason})."""
 def check_task_transition(old: TaskStatus, new: TaskStatus) -> None:
     """Raise `UsageError` unless a task may go from `old` to `new`."""
     if new not in TASK_TRANSITIONS[old]:

@@ -38,13 +38,13 @@ from gs_video_report.batch.limits import (
     run_budget,
     with_resume_time,
 )
-from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.stop_signals import StopSignals
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner
@@ -131,8 +131,8 @@ class BatchProcessor:
     _limit_usd: float | None = None
     _cost_warned: bool = False
     _finished_since_checkpoint: int = 0
-    _writes: set[asyncio.Future[Any]] = field(default_factory=set)
 
+    _record: RunRecord | None = None
     async def run(self) -> BatchResult:
         """Drain the batch (or stop on request) and say how it ended."""
         started = time.monotonic()
@@ -147,12 +147,12 @@ class BatchProcessor:
             _make_output_dir(options.output_dir)
             return await self._with_compute(queue, lock, started)
         finally:
-            remove_dead(self.database.path)
             lock.close()
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
         """All tasks have ended and the library page is there."""
         await queue.recover(self.row.batch_id)
+            remove_dead(self.database.path)
         counts = await queue.counts(self.row.batch_id)
         index = Path(self.row.options.output_dir) / INDEX
         return counts.open == 0 and counts.total > 0 and await asyncio.to_thread(index.is_file)
@@ -212,6 +212,10 @@ class BatchProcessor:
         monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
         await _expect(monitor, queue, batch_id)
         self.printer.started(monitor.snapshot())
+        record = self._record = RunRecord(queue, batch_id, parts.lock.process_id)
+        await record.started(
+            engine=options.engine, parallel=options.parallel, processes=parts.compute.processes
+        )
         checkpoints = CheckpointManager(queue, self.settings.checkpoint_dir)
         await checkpoints.write(batch_id, "start")
         signals = StopSignals(
@@ -279,9 +283,7 @@ class BatchProcessor:
             parallel=options.parallel,
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
-            outage_limit_s=options.outage_limit_s,
         )
-        self._tuning = _TuningLog(queue, batch_id, pool, options.parallel, self.printer, not paid)
         try:
             outcome = await pool.run()
         finally:
@@ -316,7 +318,6 @@ class BatchProcessor:
     ) -> BatchResult:
         batch_id, queue, started = self.row.batch_id, parts.queue, parts.started
         counts = await queue.counts(batch_id)
-        outcome = really(outcome, counts)
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
@@ -326,6 +327,7 @@ class BatchProcessor:
         self.row = await self._set_status(queue, status, outcome, counts)
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
+        outcome = really(outcome, counts)
         self._write_progress(monitor)
         result = BatchResult(
             batch_id=batch_id,
@@ -344,9 +346,13 @@ class BatchProcessor:
             await failure_groups(queue, batch_id),
             [p for p in (pages.summary,) if p],
             kept=await _kept(queue, batch_id) if counts.open else None,
-            message=failed.message if failed else "",
+            message=message,
         )
+            tuning=tuple(self._record.changes) if self._record else (),
         self._call_webhook(result, failed)
+        message = failed.message if failed else ""
+        if self._record is not None:
+            await self._record.ended(result, message, pages.summary)
         return result
 
     def _call_webhook(self, result: BatchResult, error: GsvrError | None) -> None:
@@ -407,13 +413,6 @@ class BatchProcessor:
             row.batch_id, status, reason=reason, resume_at=resume_at
         )
 
-    def later(self, data: Mapping[str, Any]) -> None:
-        """Store an event of kind `network` beside the work."""
-        queue = TaskQueue(self.database)
-        write = asyncio.ensure_future(queue.add_event(self.row.batch_id, "network", dict(data)))
-        self._writes.add(write)
-        write.add_done_callback(self._writes.discard)
-
     def count_finished(self) -> None:
         """A task ended: checkpoints are also taken by number."""
         self._finished_since_checkpoint += 1
@@ -441,7 +440,10 @@ class BatchProcessor:
         spent = monitor.snapshot().usd
         if spent >= COST_WARNING * limit:
             self._cost_warned = True
-            self.printer.note(f"{spent / limit:.0%} of the cost limit is spent (${spent:.2f})")
+            text = f"{spent / limit:.0%} of the cost limit is spent (${spent:.2f})"
+            self.printer.note(text)
+            if self._record is not None:
+                self._record.keep("note", {"text": text})
 
     def _memory_bytes(self) -> int:
         """Resident memory of this process and its compute processes."""
@@ -472,14 +474,6 @@ class BatchProcessor:
                 last = time.monotonic()
 
 
-def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
-    """A stop that came when every video had ended of itself stopped nothing. Pure."""
-    stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
-    if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
-        return PoolOutcome(StopReason.DRAINED)
-    return outcome
-
-
 def judge(
     outcome: PoolOutcome, counts: BatchCounts, signals: StopSignals
 ) -> tuple[BatchStatus, ExitCode]:
@@ -495,6 +489,14 @@ def judge(
         return BatchStatus.CANCELLED, ExitCode.PARTIAL
     failed = counts.failed > 0
     return BatchStatus.COMPLETED, ExitCode.PARTIAL if failed else ExitCode.OK
+
+def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
+    """A stop that came when every video had ended of itself stopped nothing. Pure."""
+    stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
+    if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
+        return PoolOutcome(StopReason.DRAINED)
+    return outcome
+
 
 
 @dataclass(slots=True)
@@ -536,19 +538,6 @@ class _Listener:
     def task_released(self, task: VideoTask) -> None:
         self.monitor.task_released(task)
 
-    def service_lost(self, outage: Outage, seconds: float) -> None:
-        self.printer.note(lost_text(outage, seconds, datetime.now().astimezone()))
-        self._keep("lost", outage, seconds)
-
-    def service_back(self, outage: Outage, seconds: float) -> None:
-        self.printer.note(back_text(outage, seconds))
-        self._keep("back", outage, seconds)
-
-    def _keep(self, what: str, outage: Outage, seconds: float) -> None:
-        """Leave an event; it is written beside the work."""
-        data = {"what": what, "service": outage.label, "seconds": round(seconds, 1)}
-        self.processor.later(data | {"reason": outage.reason})
-
     @property
     def printer(self) -> Printer:
         return self.processor.printer
@@ -570,8 +559,7 @@ class _TuningLog:
     sound on the disk; so the pool shrinks and grows with them when the work is local.
     """
 
-    queue: TaskQueue
-    batch_id: str
+    record: RunRecord | None
     pool: WorkerPool
     parallel: int
     printer: Printer

@@ -95,6 +95,8 @@ class Snapshot:
     """Of the whole machine, 0 to 100."""
     memory_bytes: int | None = None
     """Resident memory of this process and its helpers."""
+    watched: bool = False
+    """True when this is the view of another process: Ctrl-C then ends the view only."""
 
     @property
     def average_realtime(self) -> float | None:

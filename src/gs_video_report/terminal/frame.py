@@ -265,9 +265,15 @@ def _hint(snapshot: Snapshot, screen: Screen, columns: int) -> Row:
         facts.append(f"cpu {snapshot.cpu_percent:.0f} %")
     if snapshot.memory_bytes is not None:
         facts.append(f"mem {size(snapshot.memory_bytes)}")
-    facts.append("Ctrl-C again stops now" if snapshot.stopping else "Ctrl-C stops, resumable")
+    facts.append(_way_out(snapshot))
     text = f" {screen.glyphs.dot} ".join(facts)
     return _fit([(text, "dim")], max(1, columns - 4))
+
+
+def _way_out(snapshot: Snapshot) -> str:
+    if snapshot.watched:
+        return "Ctrl-C leaves the batch running"
+    return "Ctrl-C again stops now" if snapshot.stopping else "Ctrl-C stops, resumable"
 
 
 # --- helpers -----------------------------------------------------------------------------------

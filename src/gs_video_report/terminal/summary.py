@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
 from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.errors import ExitCode
+from gs_video_report.terminal.notices import tuning_lines
 from gs_video_report.terminal.styles import (
     clean,
     clock,
@@ -193,6 +195,7 @@ def summary_lines(
     lines = _headline(result, snapshot, kept, message, columns, colour)
     lines += failure_lines(failures, ref, columns=columns, colour=colour)
     lines += _next_lines(result, ref, colour)
+    lines += tuning_lines(result.tuning, datetime.now().astimezone())
     lines += _path_lines(result, reports)
     return lines
 
@@ -377,6 +380,7 @@ def summary_json(
         "realtime": None if speed is None else round(speed, 2),
         "failures": [replace(g, hint=with_ref(g.hint, ref)).to_dict() for g in failures],
         "kept": None if kept is None else {"videos": kept.videos, "steps": kept.steps},
+        "tuning": [{"at": at, **data} for at, data in result.tuning],
         "reports": list(reports),
         "report_index": result.report_index,
         "error_report": result.error_report,

@@ -274,3 +274,38 @@ VALUES(?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_checkpoint
 DELETE FROM checkpoints WHERE checkpoint_id = ?;
+
+-- name: newest_event
+SELECT coalesce(max(event_id), 0) AS event_id FROM events WHERE batch_id = ?;
+
+-- name: batch_story
+SELECT event_id, at, batch_id, task_id, kind, data FROM events
+WHERE batch_id = ? AND task_id IS NULL ORDER BY event_id DESC LIMIT ?;
+
+-- name: run_events
+SELECT event_id, at, batch_id, task_id, kind, data FROM events
+WHERE batch_id = ? AND kind IN (?, ?) ORDER BY event_id DESC LIMIT ?;
+
+-- name: running_tasks
+SELECT * FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND batch_id = ?;
+
+-- name: tasks_by_ids
+SELECT * FROM tasks WHERE task_id IN (SELECT value FROM json_each(?));
+
+-- name: waiting_lengths
+SELECT media_s, count(*) AS tasks FROM (
+  SELECT round(media_s) AS media_s FROM tasks WHERE batch_id = ?1 AND status = 'pending'
+  UNION ALL
+  SELECT round(media_s) AS media_s FROM tasks WHERE batch_id = ?1 AND status = 'retrying')
+GROUP BY media_s;
+
+-- name: newest_step
+SELECT value FROM steps WHERE fingerprint = ? AND name = ? ORDER BY created_at DESC LIMIT 1;
+
+-- name: parts_done
+SELECT part FROM steps WHERE fingerprint = :fingerprint AND name = :name AND params = (
+  SELECT params FROM steps WHERE fingerprint = :fingerprint AND name = :name
+  ORDER BY created_at DESC LIMIT 1);
+
+-- name: steps_done
+SELECT count(*) AS steps FROM steps WHERE fingerprint = :fingerprint AND name = :name;
