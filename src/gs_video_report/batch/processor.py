@@ -565,15 +565,13 @@ class _TuningLog:
     printer: Printer
     follow: bool
     """The pool follows: the work is local."""
-    _writes: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def changed(self, change: Change) -> None:
         """Tell and keep the change, and let the pool follow."""
         data = {"old": change.old, "new": change.new, "reason": change.reason}
-        self.printer.note(f"compute processes {change.old} -> {change.new}: {change.reason}")
-        write = asyncio.ensure_future(self.queue.add_event(self.batch_id, "tuning", data))
-        self._writes.add(write)
-        write.add_done_callback(self._writes.discard)
+        self.printer.note(tuning_text(data))
+        if self.record is not None:
+            self.record.keep("tuning", data)
         if self.follow:
             self.pool.resize(min(self.parallel, 2 * change.new))
 
