@@ -42,9 +42,9 @@ from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
+from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.step_journal import StepJournal
-from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.stop_signals import StopSignals
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner
@@ -58,6 +58,7 @@ from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
 from gs_video_report.files import sweep_temps, write_atomic
 from gs_video_report.templates.loader import Template, load_template
+from gs_video_report.terminal.notices import tuning_text
 from gs_video_report.terminal.printer import Printer, TaskLine
 from gs_video_report.terminal.summary import (
     FailureGroup,
@@ -128,11 +129,11 @@ class BatchProcessor:
     _fetching: ProcessBackend | None = None
     _pool: WorkerPool | None = None
     _tuning: _TuningLog | None = None
+    _record: RunRecord | None = None
     _limit_usd: float | None = None
     _cost_warned: bool = False
     _finished_since_checkpoint: int = 0
 
-    _record: RunRecord | None = None
     async def run(self) -> BatchResult:
         """Drain the batch (or stop on request) and say how it ended."""
         started = time.monotonic()
@@ -147,12 +148,12 @@ class BatchProcessor:
             _make_output_dir(options.output_dir)
             return await self._with_compute(queue, lock, started)
         finally:
+            remove_dead(self.database.path)
             lock.close()
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
         """All tasks have ended and the library page is there."""
         await queue.recover(self.row.batch_id)
-            remove_dead(self.database.path)
         counts = await queue.counts(self.row.batch_id)
         index = Path(self.row.options.output_dir) / INDEX
         return counts.open == 0 and counts.total > 0 and await asyncio.to_thread(index.is_file)
@@ -207,15 +208,15 @@ class BatchProcessor:
     async def _drain(self, parts: _Parts, engine: Engine) -> BatchResult:
         batch_id, options, queue = self.row.batch_id, self.row.options, parts.queue
         await asyncio.to_thread(sweep_temps, Path(options.output_dir))
+        record = self._record = RunRecord(queue, batch_id, parts.lock.process_id)
+        await record.started(
+            engine=options.engine, parallel=options.parallel, processes=parts.compute.processes
+        )
         self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         counts = await queue.counts(batch_id)
         monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
         await _expect(monitor, queue, batch_id)
         self.printer.started(monitor.snapshot())
-        record = self._record = RunRecord(queue, batch_id, parts.lock.process_id)
-        await record.started(
-            engine=options.engine, parallel=options.parallel, processes=parts.compute.processes
-        )
         checkpoints = CheckpointManager(queue, self.settings.checkpoint_dir)
         await checkpoints.write(batch_id, "start")
         signals = StopSignals(
@@ -284,6 +285,9 @@ class BatchProcessor:
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
         )
+        self._tuning = _TuningLog(
+            self._record, pool, options.parallel, self.printer, follow=not paid
+        )
         try:
             outcome = await pool.run()
         finally:
@@ -318,6 +322,7 @@ class BatchProcessor:
     ) -> BatchResult:
         batch_id, queue, started = self.row.batch_id, parts.queue, parts.started
         counts = await queue.counts(batch_id)
+        outcome = really(outcome, counts)
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
@@ -327,7 +332,6 @@ class BatchProcessor:
         self.row = await self._set_status(queue, status, outcome, counts)
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
-        outcome = really(outcome, counts)
         self._write_progress(monitor)
         result = BatchResult(
             batch_id=batch_id,
@@ -339,7 +343,11 @@ class BatchProcessor:
             report_index=pages.index,
             error_report=pages.errors,
             command_tail=self.settings.command_tail,
+            tuning=tuple(self._record.changes) if self._record else (),
         )
+        message = failed.message if failed else ""
+        if self._record is not None:
+            await self._record.ended(result, message, pages.summary)
         self.printer.tick(monitor.snapshot())
         self.printer.finished(
             result,
@@ -348,11 +356,7 @@ class BatchProcessor:
             kept=await _kept(queue, batch_id) if counts.open else None,
             message=message,
         )
-            tuning=tuple(self._record.changes) if self._record else (),
         self._call_webhook(result, failed)
-        message = failed.message if failed else ""
-        if self._record is not None:
-            await self._record.ended(result, message, pages.summary)
         return result
 
     def _call_webhook(self, result: BatchResult, error: GsvrError | None) -> None:
@@ -474,6 +478,14 @@ class BatchProcessor:
                 last = time.monotonic()
 
 
+def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
+    """A stop that came when every video had ended of itself stopped nothing. Pure."""
+    stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
+    if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
+        return PoolOutcome(StopReason.DRAINED)
+    return outcome
+
+
 def judge(
     outcome: PoolOutcome, counts: BatchCounts, signals: StopSignals
 ) -> tuple[BatchStatus, ExitCode]:
@@ -489,14 +501,6 @@ def judge(
         return BatchStatus.CANCELLED, ExitCode.PARTIAL
     failed = counts.failed > 0
     return BatchStatus.COMPLETED, ExitCode.PARTIAL if failed else ExitCode.OK
-
-def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
-    """A stop that came when every video had ended of itself stopped nothing. Pure."""
-    stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
-    if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
-        return PoolOutcome(StopReason.DRAINED)
-    return outcome
-
 
 
 @dataclass(slots=True)
