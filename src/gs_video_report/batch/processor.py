@@ -56,7 +56,7 @@ from gs_video_report.engines import registry
 from gs_video_report.engines.base import Engine
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
-from gs_video_report.files import sweep_temps, write_atomic
+from gs_video_report.files import sweep_temps, temp_name, write_atomic
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.notices import tuning_text
 from gs_video_report.terminal.printer import Printer, TaskLine
@@ -653,8 +653,8 @@ def _make_output_dir(path: str) -> None:
     target = Path(path)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        probe = target / ".gsvr-write-test"
-        probe.touch()
+        probe = temp_name(target)
+        probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         raise from_os_error(error, path, writing=True) from error
