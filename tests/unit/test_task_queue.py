@@ -662,13 +662,12 @@ async def plan(queue: TaskQueue, name: str, **values: object) -> str:
 async def test_claim_walks_the_partial_indexes_and_sorts_no_tasks(queue: TaskQueue) -> None:
     """A sort of `tasks`, or an index on the state alone, costs 100 ms at a million tasks."""
     rows = await queue.db.read(
-        f"EXPLAIN QUERY PLAN {sql.query('claim')}",
-        dict.fromkeys(re.findall(r":(\w+)", sql.query("claim")), 1),
+        f"EXPLAIN QUERY PLAN {sql.query('claimable')}",
+        dict.fromkeys(re.findall(r":(\w+)", sql.query("claimable")), 1),
     )
     details = [row["detail"] for row in rows]
     scans = [d.replace("COVERING ", "") for d in details if re.match(r"(SCAN|SEARCH) tasks", d)]
     assert scans == [
-        "SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH tasks USING INDEX tasks_pending (batch_id=?)",
         "SEARCH tasks USING INDEX tasks_due (batch_id=? AND next_attempt_at<?)",
     ]
@@ -677,6 +676,16 @@ async def test_claim_walks_the_partial_indexes_and_sorts_no_tasks(queue: TaskQue
     inner = {row["parent"] for row in rows if "INDEX tasks_" in row["detail"]}
     assert len(sorts) == 1
     assert not set(sorts) & inner
+
+
+@pytest.mark.parametrize("name", ["claim", "complete"])
+async def test_tasks_are_moved_by_their_id(queue: TaskQueue, name: str) -> None:
+    statement = sql.query(name)
+    names = re.findall(r":(\w+)", statement)
+    values = dict.fromkeys(names, "{}") if names else [1] * statement.count("?")
+    rows = await queue.db.read(f"EXPLAIN QUERY PLAN {statement}", values)
+    found = [row["detail"] for row in rows if re.match(r"(SCAN|SEARCH) tasks", row["detail"])]
+    assert found == ["SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 Truth: an operation's caller gets its result only after the COMMIT that contains it returned
 (with synchronous=FULL: after the fdatasync). So nothing that was promised is lost.
-Each operation of a group runs in its own SAVEPOINT: one that fails is undone alone. A failure
-that ends the transaction itself (disk full, COMMIT refused) fails the whole group.
+Operations of a kind that can be done for many at once (`Many`) and that wait side by side are done
+in one call; a plain operation between them keeps its place in the order.
+Each call runs in its own SAVEPOINT: one that fails is undone alone, and one for many is then tried
+for each alone. A failure that ends the transaction itself (disk full, COMMIT refused) fails the
+whole group.
 Cancelling a caller never leaves a transaction open: the group runs in the thread, start to end.
 Never: translates errors, opens files, knows tables.
 """
@@ -22,27 +25,40 @@ import aiosqlite
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 """A synchronous function run inside the transaction. It must not begin, commit or roll back."""
+Many = Callable[[sqlite3.Connection, list[Any]], list[Any]]
+"""The same for several callers: their wishes in, one answer for each out, in that order. An answer
+that is an exception is raised at its caller; the others keep theirs."""
 
 MAX_GROUP = 256
 """Operations per transaction; bounds how long a caller waits for strangers."""
 
 
 class Operation:
-    """One caller's work, its answer, and the future the caller awaits."""
+    """One caller's wish, its answer, and the future the caller awaits."""
 
-    __slots__ = ("error", "future", "result", "work")
+    __slots__ = ("error", "future", "many", "result", "undelivered", "wish")
 
-    def __init__(self, work: Work[Any], future: asyncio.Future[Any]) -> None:
-        self.work = work
+    def __init__(
+        self,
+        future: asyncio.Future[Any],
+        wish: Any,
+        many: Many | None = None,
+        undelivered: Callable[[Any], None] | None = None,
+    ) -> None:
         self.future = future
+        self.wish = wish
+        """A `Work`, or what `many` takes."""
+        self.many = many
+        self.undelivered = undelivered
         self.result: Any = None
         self.error: BaseException | None = None
 
     def settle(self) -> None:
-        """Tell the caller, unless it went away. Event loop only."""
+        """Tell the caller; if it went away, whoever wants to know. Event loop only."""
         if self.future.done():
-            return
-        if self.error is None:
+            if self.error is None and self.undelivered is not None:
+                self.undelivered(self.result)
+        elif self.error is None:
             self.future.set_result(self.result)
         else:
             self.future.set_exception(self.error)
@@ -66,8 +82,8 @@ def run_group(connection: sqlite3.Connection, group: list[Operation]) -> None:
     """One transaction around all operations; see the module header."""
     try:
         connection.execute("BEGIN IMMEDIATE")
-        for operation in group:
-            _run_one(connection, operation, alone=len(group) == 1)
+        for part in _parts(group):
+            _run_part(connection, part, alone=len(group) == 1)
         if connection.in_transaction:
             connection.execute("COMMIT")
     except BaseException as error:
@@ -78,24 +94,59 @@ def run_group(connection: sqlite3.Connection, group: list[Operation]) -> None:
             operation.error = operation.error or error
 
 
-def _run_one(connection: sqlite3.Connection, operation: Operation, *, alone: bool) -> None:
-    """Run one operation; raises only when the transaction as a whole is over."""
+def _parts(group: list[Operation]) -> list[list[Operation]]:
+    """What is run in one call each: operations of one `Many` between two plain ones, or one."""
+    parts: list[list[Operation]] = []
+    joined: dict[Many, list[Operation]] = {}
+    for operation in group:
+        if operation.many is None:
+            parts.append([operation])
+            joined.clear()
+        elif operation.many in joined:
+            joined[operation.many].append(operation)
+        else:
+            joined[operation.many] = part = [operation]
+            parts.append(part)
+    return parts
+
+
+def _run_part(connection: sqlite3.Connection, part: list[Operation], *, alone: bool) -> None:
+    """Run one call; raises only when the transaction as a whole is over."""
     if not alone:
         connection.execute("SAVEPOINT operation")
     try:
-        operation.result = operation.work(connection)
+        _call(connection, part)
     except BaseException as error:
-        operation.error = error
         if not connection.in_transaction:  # SQLite gave up the whole transaction: disk full, I/O
+            part[0].error = error
             raise
         if alone:
+            part[0].error = error
             connection.execute("ROLLBACK")
             return
         connection.execute("ROLLBACK TO operation")
+        if len(part) > 1:
+            for operation in part:
+                _run_part(connection, [operation], alone=False)
+        else:
+            part[0].error = error
     if not connection.in_transaction:
         raise RuntimeError("an operation ended the transaction it runs in")
     if not alone:
         connection.execute("RELEASE operation")
+
+
+def _call(connection: sqlite3.Connection, part: list[Operation]) -> None:
+    many = part[0].many
+    if many is None:
+        part[0].result = part[0].wish(connection)
+        return
+    answers = many(connection, [operation.wish for operation in part])
+    for operation, answer in zip(part, answers, strict=True):
+        if isinstance(answer, BaseException):
+            operation.error = answer
+        else:
+            operation.result = answer
 
 
 class Batcher:
@@ -107,20 +158,31 @@ class Batcher:
         self._waiting: deque[Operation] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name="gsvr-database-writer")
 
-    async def submit(self, work: Work[T]) -> T:
-        """Run `work` in the next transaction.
+    def submit(
+        self,
+        wish: Any,
+        many: Many | None = None,
+        undelivered: Callable[[Any], None] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Run `wish` (a `Work`), or `many` with it, in the next transaction; await the answer.
 
-        Cancellation: safe. An operation not begun yet is dropped; one that has begun is
+        What is submitted before the event loop goes on gets into one transaction.
+
+        Args:
+            undelivered: called with the answer, once it is durable, when nobody waits any more.
+
+        Cancelling the answer: safe. An operation not begun yet is dropped; one that has begun is
         committed although its caller does not hear of it.
         """
         if self._closing or self._task.done():
             raise RuntimeError("the database is closed")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Operation(work, future))
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append(Operation(future, wish, many, undelivered))
         self._wake.set()
-        return await future
+        return future
 
     async def close(self) -> None:
         """Finish what waits, then stop. Idempotent."""

@@ -10,17 +10,18 @@ DiskFullError, NotFoundError.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 
 from gs_video_report.batch.database_errors import translate
 from gs_video_report.batch.database_open import check_place, check_sqlite, open_reader, open_writer
-from gs_video_report.batch.group_commit import Batcher, Work
+from gs_video_report.batch.group_commit import Batcher, Many, Work
 from gs_video_report.errors import DatabaseReadOnly
 
 T = TypeVar("T")
@@ -111,11 +112,36 @@ class Database:
 
         Cancellation: safe; the operation may still be carried out, whole or not at all.
         """
+        return cast(T, await self.delivered(self.submit(work)))
+
+    def submit(
+        self,
+        wish: Any,
+        many: Many | None = None,
+        undelivered: Callable[[Any], None] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Hand in an operation without waiting; `delivered()` waits for its answer.
+
+        Operations handed in one after the other, without an `await` between them, are in one
+        transaction. With `many` (one function object for each kind of wish), those of several
+        callers are done in one call; see `group_commit`.
+
+        Args:
+            wish: a function as `write()` takes it, or one element of what `many` takes.
+            undelivered: called with the answer when the caller was cancelled in the meantime.
+
+        Raises:
+            DatabaseReadOnly: opened for reading only.
+        """
         self._check_usable()
         if self._batcher is None:
             raise DatabaseReadOnly(f"{self.path}: was opened for reading only")
+        return self._batcher.submit(wish, many, undelivered)
+
+    async def delivered(self, answer: asyncio.Future[Any]) -> Any:
+        """The answer of a submitted operation, once it is durable. Raises: as `write()`."""
         try:
-            return await self._batcher.submit(work)
+            return await answer
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
 

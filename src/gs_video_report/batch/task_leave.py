@@ -8,6 +8,7 @@ Raises: LeaseLost, and what `Database` raises.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +26,7 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.rows import error_to_json, result_to_json
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.task_admin import TaskAdmin
-from gs_video_report.batch.task_moves import end_attempt, move
+from gs_video_report.batch.task_moves import end_attempt, end_attempts, move
 from gs_video_report.errors import LeaseLost
 
 _RUNNING = (TaskStatus.RUNNING,)
@@ -76,9 +77,46 @@ class TaskLeave(TaskAdmin):
         Raises:
             LeaseLost: the task is not this worker's any more; discard the result.
         """
-        await self._leave(
-            task, _Leave(TaskStatus.COMPLETED, AttemptOutcome.COMPLETED, result=result)
-        )
+        try:
+            await self.db.delivered(self._submit_complete(task, result))
+        finally:
+            self._let_go(task)
+
+    def _submit_complete(self, task: VideoTask, result: TaskResult) -> asyncio.Future[Any]:
+        return self.db.submit((task, result, result_to_json(result)), self._complete_many)
+
+    def _complete_many(
+        self, connection: sqlite3.Connection, wishes: list[tuple[VideoTask, TaskResult, str]]
+    ) -> list[LeaseLost | None]:
+        """One statement for all of them; see `group_commit.Many`."""
+        now = self._now()
+        values: list[Any] = []
+        for task, result, text in wishes:
+            values += (
+                task.task_id, task.worker_id, task.attempt, text, result.media_s or None,
+                result.fingerprint or None, now,
+            )  # fmt: skip
+        rows = move(
+            connection, "complete", values, old=_RUNNING, new=TaskStatus.COMPLETED, at=now,
+            rows=len(wishes),
+        )  # fmt: skip
+        lengths = {(row[0], row[2]): row[3] for row in rows}
+        done = {(t.task_id, t.attempt): (t, r) for t, r, _ in wishes}
+        ended = [(*key, done[key][1], media_s) for key, media_s in lengths.items()]
+        end_attempts(connection, ended, AttemptOutcome.COMPLETED, self.clock)
+        for key in lengths:
+            _add_usage(connection, *done[key])
+        return [
+            None if (task.task_id, task.attempt) in lengths
+            else self._repeated_or_lost(connection, task, result)
+            for task, result, _ in wishes
+        ]  # fmt: skip
+
+    def _repeated_or_lost(
+        self, connection: sqlite3.Connection, task: VideoTask, result: TaskResult
+    ) -> LeaseLost | None:
+        how = _Leave(TaskStatus.COMPLETED, AttemptOutcome.COMPLETED, result=result)
+        return None if self._left_so_before(connection, task, how) else _lost(task)
 
     async def fail(self, task: VideoTask, error: TaskError) -> None:
         """End the task with `error`. Raises: LeaseLost."""
@@ -150,8 +188,11 @@ class TaskLeave(TaskAdmin):
         try:
             await self.db.write(lambda c: self._leave_now(c, task, how, columns))
         finally:
-            if self._held.get(task.task_id) == (task.worker_id, task.attempt):
-                del self._held[task.task_id]
+            self._let_go(task)
+
+    def _let_go(self, task: VideoTask) -> None:
+        if self._held.get(task.task_id) == (task.worker_id, task.attempt):
+            del self._held[task.task_id]
 
     def _leave_now(
         self, connection: sqlite3.Connection, task: VideoTask, how: _Leave, columns: dict[str, Any]
@@ -164,17 +205,13 @@ class TaskLeave(TaskAdmin):
         if not rows:
             if self._left_so_before(connection, task, how):
                 return
-            raise LeaseLost(f"{task.ref}: another process has taken the task over")
+            raise _lost(task)
         end_attempt(
             connection, task.task_id, task.attempt, how.outcome, self.clock,
             error=columns["error"], result=how.result, media_s=rows[0]["media_s"],
         )  # fmt: skip
-        usage = how.result.usage if how.result else _NOTHING
-        if usage != _NOTHING:
-            connection.execute(
-                query("add_batch_usage"),
-                (usage.requests, usage.tokens_in, usage.tokens_out, usage.usd, task.batch_id),
-            )
+        if how.result is not None:
+            _add_usage(connection, task, how.result)
 
     def _move_out(
         self, connection: sqlite3.Connection, how: _Leave, columns: dict[str, Any]
@@ -214,7 +251,18 @@ class TaskLeave(TaskAdmin):
             lambda c: c.execute(query(statement), values + fence).rowcount
         )
         if not changed:
-            raise LeaseLost(f"{task.ref}: another process has taken the task over")
+            raise _lost(task)
+
+
+def _lost(task: VideoTask) -> LeaseLost:
+    return LeaseLost(f"{task.ref}: another process has taken the task over")
+
+
+def _add_usage(connection: sqlite3.Connection, task: VideoTask, result: TaskResult) -> None:
+    usage = result.usage
+    if usage != _NOTHING:
+        sums = (usage.requests, usage.tokens_in, usage.tokens_out, usage.usd, task.batch_id)
+        connection.execute(query("add_batch_usage"), sums)
 
 
 def _fence(task: VideoTask) -> dict[str, Any]:

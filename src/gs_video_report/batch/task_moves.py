@@ -9,7 +9,7 @@ Never: commits.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gs_video_report.batch.clock import Clock, iso
@@ -20,18 +20,19 @@ from gs_video_report.batch.data_models import (
     check_task_transition,
 )
 from gs_video_report.batch.rows import json_text
-from gs_video_report.batch.sql import query
+from gs_video_report.batch.sql import query, query_of_rows
 
 
 def move(
     connection: sqlite3.Connection,
     statement: str,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Any] | Sequence[Any],
     *,
     old: Iterable[TaskStatus],
     new: TaskStatus,
     at: str,
     data: Mapping[str, Any] | None = None,
+    rows: int | None = None,
 ) -> list[sqlite3.Row]:
     """Run the named statement that moves tasks from one of `old` to `new`; leave events.
 
@@ -39,22 +40,24 @@ def move(
         statement: name of an UPDATE ... RETURNING task_id, batch_id, attempt, ...
         at: ISO-8601 UTC for the events.
         data: facts for the events, beside the attempt.
+        rows: how many rows of values the parameters hold, for a statement of rows.
 
     Returns:
         The rows that changed, in no order. Empty means nothing was as expected.
     """
     for state in old:
         check_task_transition(state, new)
-    rows = connection.execute(query(statement), parameters).fetchall()
+    text = query(statement) if rows is None else query_of_rows(statement, rows)
+    moved = connection.execute(text, parameters).fetchall()
     extra, kind = dict(data or {}), f"task.{new}"
     add_events(
         connection,
         [
             (at, row["batch_id"], row["task_id"], kind, _event_data(row["attempt"], extra))
-            for row in rows
+            for row in moved
         ],
     )
-    return rows
+    return moved
 
 
 def _event_data(attempt: int, extra: dict[str, Any]) -> str:
@@ -81,16 +84,22 @@ def end_attempt(
     media_s: float | None = None,
 ) -> None:
     """Close the row of `attempts`; how long it took is measured on the boot clock."""
-    connection.execute(
-        query("end_attempt"),
-        {
-            "task_id": task_id,
-            "attempt": attempt,
-            "outcome": outcome.value,
-            "now": iso(clock.wall_ms()),
-            "boot_ms": clock.boot_ms(),
-            "error": error,
-            "engine": result.engine if result else None,
-            "media_s": media_s,
-        },
-    )
+    end_attempts(connection, [(task_id, attempt, result, media_s)], outcome, clock, error=error)
+
+
+def end_attempts(
+    connection: sqlite3.Connection,
+    ended: Iterable[tuple[int, int, TaskResult | None, float | None]],
+    outcome: AttemptOutcome,
+    clock: Clock,
+    *,
+    error: str | None = None,
+) -> None:
+    """Close several rows of `attempts`: (task id, attempt, result, length in seconds)."""
+    now, boot_ms, word = iso(clock.wall_ms()), clock.boot_ms(), outcome.value
+    rows = [
+        (now, word, error, result.engine if result else None, media_s, boot_ms, boot_ms,
+         task_id, attempt)
+        for task_id, attempt, result, media_s in ended
+    ]  # fmt: skip
+    connection.executemany(query("end_attempt"), rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
@@ -29,6 +29,19 @@ def queries() -> Mapping[str, str]:
 def query(name: str) -> str:
     """One named query. Raises: KeyError."""
     return queries()[name]
+
+
+@lru_cache(maxsize=512)
+def query_of_rows(name: str, count: int) -> str:
+    """The named query, the one row of its VALUES repeated `count` (at least 1) times.
+
+    Raises: KeyError; ValueError when the query has no VALUES.
+    """
+    before, values, rest = query(name).partition("VALUES ")
+    if not values:
+        raise ValueError(f"query {name} has no VALUES")
+    row, end, after = rest.partition(")")
+    return before + values + ", ".join([row + end] * count) + after
 
 
 def parse_queries(text: str) -> dict[str, str]:

@@ -52,35 +52,39 @@ WHERE batch_id = :batch_id AND task_key = :task_key
 -- name: set_video
 UPDATE tasks SET video = ? WHERE task_id = ?;
 
+-- name: claimable
+SELECT task_id FROM (
+  SELECT * FROM (
+    SELECT priority, task_id FROM tasks INDEXED BY tasks_pending
+    WHERE batch_id = :batch_id AND status = 'pending'
+    ORDER BY priority, task_id LIMIT :limit)
+  UNION ALL
+  SELECT * FROM (
+    SELECT priority, task_id FROM tasks INDEXED BY tasks_due
+    WHERE batch_id = :batch_id AND status = 'retrying' AND next_attempt_at <= :now
+    ORDER BY next_attempt_at LIMIT :limit + 100))
+WHERE EXISTS(SELECT 1 FROM batches WHERE batch_id = :batch_id
+             AND status IN ('initializing', 'running'))
+ORDER BY priority, task_id LIMIT :limit;
+
 -- name: claim
-UPDATE tasks SET status = 'running', attempt = attempt + 1, worker_id = :worker_id,
+UPDATE tasks SET status = 'running', attempt = attempt + 1, worker_id = claims.value,
   lease_until_ms = :lease_until_ms, lease_expires_at = :lease_expires_at, boot_id = :boot_id,
   next_attempt_at = NULL, stage = NULL, started_at = :now
-WHERE task_id IN (
-  SELECT task_id FROM (
-    SELECT * FROM (
-      SELECT priority, task_id FROM tasks INDEXED BY tasks_pending
-      WHERE batch_id = :batch_id AND status = 'pending'
-      ORDER BY priority, task_id LIMIT :limit)
-    UNION ALL
-    SELECT * FROM (
-      SELECT priority, task_id FROM tasks INDEXED BY tasks_due
-      WHERE batch_id = :batch_id AND status = 'retrying' AND next_attempt_at <= :now
-      ORDER BY next_attempt_at LIMIT :limit + 100)
-  ) ORDER BY priority, task_id LIMIT :limit)
-  AND EXISTS(SELECT 1 FROM batches WHERE batch_id = :batch_id
-             AND status IN ('initializing', 'running'))
-RETURNING *;
+FROM json_each(:claims) AS claims
+WHERE tasks.task_id = CAST(claims.key AS INTEGER) AND tasks.status IN ('pending', 'retrying')
+RETURNING task_id, batch_id, seq, status, priority, video, template, attempt, failures, kills,
+  worker_id, lease_expires_at, next_attempt_at, cancel_requested, fingerprint, media_s, stage,
+  error, result, created_at, started_at, finished_at;
 
 -- name: start_attempt
 INSERT INTO attempts(task_id, attempt, worker_id, started_at, started_boot_ms)
 VALUES(?, ?, ?, ?, ?);
 
 -- name: end_attempt
-UPDATE attempts SET ended_at = :now, outcome = :outcome, error = :error, engine = :engine,
-  media_s = :media_s,
-  seconds = CASE WHEN :boot_ms >= started_boot_ms THEN (:boot_ms - started_boot_ms) / 1000.0 END
-WHERE task_id = :task_id AND attempt = :attempt AND outcome IS NULL;
+UPDATE attempts SET ended_at = ?, outcome = ?, error = ?, engine = ?, media_s = ?,
+  seconds = CASE WHEN ? >= started_boot_ms THEN (? - started_boot_ms) / 1000.0 END
+WHERE task_id = ? AND attempt = ? AND outcome IS NULL;
 
 -- name: heartbeat
 UPDATE tasks SET lease_until_ms = :lease_until_ms, lease_expires_at = :lease_expires_at,
@@ -99,6 +103,18 @@ UPDATE tasks SET status = :new, worker_id = NULL, lease_until_ms = NULL, lease_e
 WHERE task_id = :task_id AND status = 'running' AND worker_id = :worker_id
   AND attempt = :attempt AND cancel_requested <= :even_if_cancelled
 RETURNING task_id, batch_id, attempt, status, media_s;
+
+-- name: complete
+WITH done(task_id, worker_id, attempt, result, media_s, fingerprint, now) AS (
+  VALUES (?, ?, ?, ?, ?, ?, ?))
+UPDATE tasks SET status = 'completed', worker_id = NULL, lease_until_ms = NULL,
+  lease_expires_at = NULL, boot_id = NULL, cancel_requested = 0, error = NULL, error_code = NULL,
+  result = done.result, media_s = coalesce(done.media_s, tasks.media_s),
+  fingerprint = coalesce(done.fingerprint, tasks.fingerprint), finished_at = done.now
+FROM done
+WHERE tasks.task_id = done.task_id AND tasks.status = 'running'
+  AND tasks.worker_id = done.worker_id AND tasks.attempt = done.attempt
+RETURNING task_id, batch_id, attempt, media_s;
 
 -- name: ended_so
 SELECT 1 FROM tasks JOIN attempts USING(task_id)
