@@ -133,6 +133,8 @@ class Run:
 SIZES = [
     pytest.param(60, 10**9, id="requests"),
     pytest.param(150, 500_000, id="tokens"),
+    pytest.param(60, 360_000, id="both"),
+    pytest.param(20, 10**9, id="few"),
 ]
 CALLS = 5
 """Per video: a long one in parts."""
@@ -165,16 +167,47 @@ async def test_known_quota_is_used_and_never_refused(requests: float, tokens: fl
     assert provider.used_share(MINUTE_S, run.end) >= 0.97
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("how", [{}, {"tells": False}, {"aligned": True}])
-@pytest.mark.parametrize(("requests", "tokens"), SIZES)
+async def test_few_large_requests_use_what_fits() -> None:
+    """A minute takes 20 requests, each up to 8 % of its tokens: what is left is often too little.
+
+    Bound: 60 of 61 seconds (the margin for slow requests), less half a mean request per minute
+    that no waiter fits into: 60/61 - 0.5/20 = 0.959.
+    """
+    provider = Provider(FakeTime(), 20, 120_000)
+    run = await played(provider, known=True)
+    assert provider.refused == []
+    assert provider.used_share(MINUTE_S, run.end) >= 0.95
+
+
+FOUND = [
+    pytest.param(60, 10**9, 0.97, id="requests"),
+    pytest.param(150, 500_000, 0.97, id="tokens"),
+    pytest.param(60, 360_000, 0.95, id="both"),
+    pytest.param(20, 10**9, 0.965, id="few"),
+    pytest.param(20, 120_000, 0.91, id="few-both"),
+]
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize(("requests", "tokens", "used"), FOUND)
 async def test_unknown_quota_is_found_and_held(
-    requests: float, tokens: float, how: dict[str, bool], seed: int
+    requests: float, tokens: float, used: float, tells: bool
 ) -> None:
-    provider = Provider(FakeTime(), requests, tokens, **how)
-    run = await played(provider, known=False, seed=seed)
+    """Each quota that is there costs refusals to find; two tell less about each other."""
+    provider = Provider(FakeTime(), requests, tokens, tells=tells)
+    run = await played(provider, known=False)
     assert 0 < run.refused_share < 0.02
-    assert provider.used_share(MINUTE_S, run.end) >= 0.9
+    assert provider.used_share(MINUTE_S, run.end) >= used
+
+
+@pytest.mark.parametrize(("requests", "tokens"), SIZES)
+async def test_unknown_quota_of_whole_clock_minutes_is_found_and_held(
+    requests: float, tokens: float
+) -> None:
+    provider = Provider(FakeTime(), requests, tokens, aligned=True)
+    run = await played(provider, known=False)
+    assert 0 < run.refused_share < 0.02
+    assert provider.used_share(MINUTE_S, run.end) >= 0.94
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -1,9 +1,10 @@
 """Hold requests back so that a provider's quotas and the user's cost limit are kept.
 
 Truth: rates live in this process; what a day and a batch have spent lives in the ledger.
-True here: waiters of a bucket go in order of arrival; quota is taken in the very step in which
-the waiter returns, so a cancelled waiter has taken nothing; a reply that was paid for is never
-lost because its ledger row could not be stored (the row is kept and stored later).
+True here: waiters of a bucket go in order of arrival, or as two tight quotas are used best
+(`limiter_line`); quota is taken in the very step in which the waiter returns, so a cancelled
+waiter has taken nothing; a reply that was paid for is never lost because its ledger row could not
+be stored (the row is kept and stored later).
 Never: sends requests, retries, prints; sleeps by itself (clock and sleep are passed in).
 Raises: LimitReached (daily quota or cost limit), RetryableError (`reserve_nowait` only).
 """
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from gs_video_report.batch.limiter_bucket import Bucket, Claim
+from gs_video_report.batch.limiter_line import Line, Ticket
 from gs_video_report.batch.limiter_models import (
     BucketConfig,
     Ledger,
@@ -100,17 +102,6 @@ class Reservation(Claim):
         return UsageEntry(self.bucket, self.started_at, requests, tokens_in, tokens_out, usd)
 
 
-class _Ticket:
-    """One waiter; `changed` ends its pause early."""
-
-    def __init__(self) -> None:
-        self.changed: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        if self.changed is not None and not self.changed.done():
-            self.changed.set_result(None)
-
-
 class ApiLimiter:
     """Quotas of all providers of one process. One event loop.
 
@@ -144,7 +135,7 @@ class ApiLimiter:
         self._cost_limit = cost_limit_usd
         self._spent_usd = spent_usd
         self._buckets: dict[str, Bucket] = {}
-        self._lines: dict[str, deque[_Ticket]] = {}
+        self._lines: dict[str, Line] = {}
         self._unrecorded: deque[UsageEntry] = deque()
         self._recording = asyncio.Lock()
         self._records: set[asyncio.Task[None]] = set()
@@ -158,7 +149,7 @@ class ApiLimiter:
             raise ValueError(f"the limits of {bucket} are set already")
         if known is None:
             self._buckets[bucket] = Bucket(bucket, config, self._clock())
-            self._lines[bucket] = deque()
+            self._lines[bucket] = Line()
 
     def reserve(
         self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
@@ -237,24 +228,41 @@ class ApiLimiter:
     # --- waiting --------------------------------------------------------------------------------
 
     async def _wait(self, reservation: Reservation) -> None:
-        state, ticket = self._bucket(reservation.bucket), _Ticket()
+        state, ticket = self._bucket(reservation.bucket), Ticket(reservation)
         line = self._line(reservation.bucket)
-        line.append(ticket)
+        line.tickets.append(ticket)
         try:
             while True:
                 delay = math.inf
-                if line[0] is ticket:
-                    await self._refresh_if_due(state)
+                await self._refresh_if_due(state)
+                if self._leads(state, ticket):
                     delay = self._delay_s(reservation)
                 if delay <= 0:
+                    line.granted(ticket)
                     state.grant(reservation, self._clock(), self._wall_clock())
                     return
                 await self._pause(ticket, delay)
         finally:
-            line.remove(ticket)
-            _wake_first(line)
+            line.tickets.remove(ticket)
+            self._wake(state)
 
-    async def _pause(self, ticket: _Ticket, delay: float) -> None:
+    def _leads(self, state: Bucket, ticket: Ticket) -> bool:
+        """Whether it is this one's turn; else the one whose turn it is wakes."""
+        leader = self._leader(state)
+        if leader is not ticket and leader is not None:
+            leader.wake()
+        return leader is ticket
+
+    def _leader(self, state: Bucket) -> Ticket | None:
+        now = self._clock()
+        return self._lines[state.name].leader(lambda claim: state.rank(claim, now))
+
+    def _wake(self, state: Bucket) -> None:
+        leader = self._leader(state)
+        if leader is not None:
+            leader.wake()
+
+    async def _pause(self, ticket: Ticket, delay: float) -> None:
         """Until `delay` has passed, or something changed that may let the ticket go earlier."""
         ticket.changed = asyncio.get_running_loop().create_future()
         if math.isinf(delay):
@@ -359,7 +367,7 @@ class ApiLimiter:
             self.configure(name, BucketConfig())
         return self._buckets[name]
 
-    def _line(self, name: str) -> deque[_Ticket]:
+    def _line(self, name: str) -> Line:
         self._bucket(name)
         return self._lines[name]
 
@@ -369,13 +377,8 @@ class ApiLimiter:
 
     def _wake_all(self) -> None:
         """The cost limit spans buckets, so what ends in one may let another go."""
-        for line in self._lines.values():
-            _wake_first(line)
-
-
-def _wake_first(line: deque[_Ticket]) -> None:
-    if line:
-        line[0].wake()
+        for state in self._buckets.values():
+            self._wake(state)
 
 
 def _usd(value: float) -> str:

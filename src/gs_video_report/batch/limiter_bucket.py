@@ -23,6 +23,7 @@ from gs_video_report.batch.limiter_models import (
     day_start,
     next_day_start,
 )
+from gs_video_report.batch.token_bucket import MINUTE_S
 from gs_video_report.errors import LimitReached
 
 MIN_FACTOR = 0.1
@@ -94,6 +95,20 @@ class Bucket:
             self._tokens.delay_s(claim.tokens, now),
         )
 
+    def rank(self, claim: Claim, now: float) -> float:
+        """How well a claim uses what both quotas have left, the smaller the better.
+
+        Seconds until it may go, in minutes, plus the difference between the shares of the two
+        minutes that are used then. 0 with fewer than two quotas: arrival decides.
+        """
+        if not (self._requests.is_limited and self._tokens.is_limited):
+            return 0.0
+        delay_s = max(
+            self._requests.delay_s(claim.requests, now), self._tokens.delay_s(claim.tokens, now)
+        )
+        requests = self._requests.used_share(claim.requests, now)
+        return delay_s / MINUTE_S + abs(requests - self._tokens.used_share(claim.tokens, now))
+
     def grant(self, claim: Claim, now: float, wall: datetime) -> None:
         """Take the quota."""
         claim.granted_at, claim.started_at = now, wall
@@ -135,19 +150,39 @@ class Bucket:
             for quota in self._blamed:
                 quota.learn_more(now)
         else:
-            self._lower(retry_after_s, now)
+            self._lower(claim, retry_after_s, now)
         self._blocked_until = max(self._blocked_until, now + _penalty_s(retry_after_s))
 
-    def _lower(self, retry_after_s: float | None, now: float) -> None:
+    def _lower(self, claim: Claim | None, retry_after_s: float | None, now: float) -> None:
         """The limits in use fall; with none in use, the whole rate is halved for a while."""
         quotas = (self._requests, self._tokens)
         suspects = [quota for quota in quotas if quota.is_suspect(self._factor, now)]
-        self._blamed = [quota for quota in suspects if quota.was_raised(now)] or suspects
+        convicted = self._convicted(claim, suspects, now)
+        self._blamed = (
+            convicted or [quota for quota in suspects if quota.was_raised(now)] or suspects
+        )
         for quota in self._blamed:
             quota.learn(retry_after_s, self._factor, now)
         factor = 1.0 if self._blamed else max(MIN_FACTOR, self._factor * DECREASE)
         self._set_factor(factor, now)
         self._penalized_at = self._raised_at = now
+
+    def _convicted(self, claim: Claim | None, suspects: list[Quota], now: float) -> list[Quota]:
+        """The quota that a refusal is due to, when all others took as much before; else none.
+
+        A limit that was set on mere suspicion ends when the other quota is convicted.
+        """
+        if claim is None:
+            return []
+        wanted = ((self._requests, claim.requests), (self._tokens, claim.tokens))
+        left = [q for q, amount in wanted if q in suspects and not q.is_cleared(amount, now)]
+        if len(left) != 1:
+            return []
+        left[0].is_convicted = True
+        for quota, _ in wanted:
+            if not quota.is_convicted and quota.is_limited:
+                quota.release(now)
+        return left
 
     def succeed(self, claim: Claim, now: float) -> None:
         """An accepted request that began after the last refusal raises the rate a step."""

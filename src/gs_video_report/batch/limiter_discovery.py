@@ -72,7 +72,7 @@ class Quota:
 
     Args:
         per_minute: as told; None = unknown, nothing is held back before the first refusal.
-        burst: what may go at once; None = a tenth, at least 1.
+        burst: what may go at once; None = a quarter, at least 1.
     """
 
     def __init__(self, per_minute: float | None, burst: float | None, now: float) -> None:
@@ -85,11 +85,24 @@ class Quota:
         self._probe_s = PROBE_S
         self.changed_at = -math.inf
         self._good = 0.0
+        self._proven = 0.0
+        self.is_convicted = per_minute is not None
 
     @property
     def share(self) -> float:
         """Of the told limit that is in use; 1 where none was told."""
         return 1.0 if self.told is None else self.limit / self.told
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything is held back."""
+        return self._meter is not None
+
+    def used_share(self, more: float, now: float) -> float:
+        """Of the minute's limit, with `more` taken; 0 = not limited."""
+        if self._meter is None:
+            return 0.0
+        return (self._meter.window.used(now) + more) / self._meter.window.limit
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 = now."""
@@ -116,6 +129,8 @@ class Quota:
             taken: False = the request failed; it counts, but teaches nothing.
         """
         use.amount, use.taken = used, taken
+        if taken:
+            self._proven = max(self._proven, self._sum(use.at - MINUTE_S, use.at))
         if self._meter is not None and use.hold is not None:
             self._meter.settle(use.hold, used, now)
 
@@ -131,6 +146,22 @@ class Quota:
         if math.isinf(self.limit):
             return len(self._taken(now - MINUTE_S, now)) >= MIN_EVIDENCE
         return self._sum(now - MINUTE_S, now) >= BLAMED * factor * self.limit
+
+    def is_cleared(self, amount: float, now: float) -> bool:
+        """Whether a refused request cannot be due to this quota: as much was taken before.
+
+        Args:
+            amount: of the request.
+        """
+        return self._sum(now - MINUTE_S, now) + amount <= self._proven
+
+    def release(self, now: float) -> None:
+        """The other quota was the cause all along: back to what was told, or to no limit."""
+        self._lesson, self._good, self._probe_s = None, 0.0, PROBE_S
+        if self.told is not None:
+            self._set_limit(self.told, now)
+        else:
+            self.limit, self._meter, self.changed_at = math.inf, None, now
 
     def learn(self, retry_after_s: float | None, factor: float, now: float) -> None:
         """A refusal: fall.
@@ -179,6 +210,7 @@ class Quota:
     def _fall(self, lesson: _Lesson, now: float) -> None:
         limit = max(self._estimate(lesson), 1.0, MIN_SHARE * (self.told or 0.0))
         self._step = max(1.0, STEP * limit)
+        self._proven = min(self._proven, limit)
         self._set_limit(min(limit, self.told or math.inf), now)
 
     def _estimate(self, lesson: _Lesson) -> float:

@@ -19,7 +19,7 @@ class BucketConfig:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     requests_burst: float | None = None
-    """Requests that may go at once; None = a tenth of the quota, at least 1."""
+    """Requests that may go at once; None = a quarter of the quota, at least 1."""
     tokens_burst: float | None = None
     requests_per_day: int | None = None
     tokens_per_day: int | None = None

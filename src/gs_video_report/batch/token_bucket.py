@@ -22,7 +22,7 @@ TOLERANCE = 1e-9
 MINUTE_S = 60.0
 WINDOW_S = 61.0
 """A minute, and a second for requests that travel slower than the ones after them."""
-BURST_FRACTION = 0.1
+BURST_FRACTION = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +175,7 @@ class Meter:
 
     Args:
         per_minute: the quota, above 0.
-        burst: what may go at once; None = a tenth of the quota, at least 1.
+        burst: what may go at once; None = a quarter of the quota, at least 1.
         now: the time at which it is full.
     """
 
