@@ -325,3 +325,31 @@ SELECT part FROM steps WHERE fingerprint = :fingerprint AND name = :name AND par
 
 -- name: steps_done
 SELECT count(*) AS steps FROM steps WHERE fingerprint = :fingerprint AND name = :name;
+
+-- name: spent_and_held
+SELECT
+  (SELECT coalesce(max(max(usd, ledger_usd)), 0.0) FROM batches WHERE batch_id = :batch_id)
+    AS batch_usd,
+  (SELECT coalesce(sum(usd), 0.0) FROM holds WHERE batch_id = :batch_id) AS batch_held,
+  (SELECT coalesce(sum(usd), 0.0) FROM usage WHERE at >= :day) AS day_usd,
+  (SELECT coalesce(sum(usd), 0.0) FROM holds WHERE at >= :day) AS day_held;
+
+-- name: add_hold
+INSERT INTO holds(hold_id, at, batch_id, process_id, usd)
+VALUES(:hold_id, :at, :batch_id, :process_id, :usd);
+
+-- name: drop_hold
+DELETE FROM holds WHERE hold_id = ?;
+
+-- name: holds_by_process
+SELECT process_id,
+  coalesce(sum(CASE WHEN batch_id = :batch_id THEN usd END), 0.0) AS batch_usd,
+  coalesce(sum(CASE WHEN at >= :day THEN usd END), 0.0) AS day_usd
+FROM holds WHERE batch_id = :batch_id OR at >= :day GROUP BY process_id;
+
+-- name: learned_rate
+SELECT at, learned FROM rates WHERE bucket = ?;
+
+-- name: put_learned_rate
+INSERT INTO rates(bucket, at, learned) VALUES(?, ?, ?)
+ON CONFLICT(bucket) DO UPDATE SET at = excluded.at, learned = excluded.learned;

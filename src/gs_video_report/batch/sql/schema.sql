@@ -192,6 +192,22 @@ CREATE TRIGGER usage_summed AFTER INSERT ON usage WHEN NEW.usd <> 0 BEGIN
   UPDATE batches SET ledger_usd = ledger_usd + NEW.usd WHERE batch_id = NEW.batch_id;
 END;
 
+-- What requests in flight may cost at most; kept when their process died: they may have been paid.
+CREATE TABLE holds(
+  hold_id    TEXT PRIMARY KEY,
+  at         TEXT NOT NULL,
+  batch_id   TEXT,
+  process_id TEXT NOT NULL,            -- while it lives, the request may turn out cheaper
+  usd        REAL NOT NULL
+) WITHOUT ROWID;
+
+-- What refusals have taught about the quotas of a provider.
+CREATE TABLE rates(
+  bucket  TEXT PRIMARY KEY,            -- provider/model/key id
+  at      TEXT NOT NULL,
+  learned TEXT NOT NULL                -- JSON
+) WITHOUT ROWID;
+
 CREATE TABLE checkpoints(
   checkpoint_id TEXT PRIMARY KEY,
   batch_id      TEXT NOT NULL,
