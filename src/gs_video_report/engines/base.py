@@ -134,6 +134,10 @@ class TaskContext:
     stall_timeout_s: float | None = None
     report_media: Callable[[str, float], Awaitable[None]] | None = None
     """report_media(fingerprint, duration_s): tell the queue what was learned by probing."""
+    known: Callable[[str, Mapping[str, Any]], Awaitable[dict[int, Any]]] | None = None
+    """known(step, params): part -> journaled value; nothing is run. None: there is no journal."""
+    hear_again: bool = False
+    """Listen a second time to doubtful stretches; what was decided there before counts always."""
     idle: Callable[[bool], None] | None = None
     """idle(True): from now on the task only waits for somebody else, which is not its own time."""
 

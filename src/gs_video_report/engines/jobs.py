@@ -70,6 +70,22 @@ def transcribe_chunk(
     return asdict(run(model_dir, pcm_path, start, end, language, AsrParams()))
 
 
+def relisten_params() -> dict[str, Any]:
+    """Parameters of the second hearing: part of the step's key."""
+    from gs_video_report.media.relisten import RelistenParams
+
+    return asdict(RelistenParams())
+
+
+def relisten_chunk(
+    model_dir: str, pcm_path: str, start: int, end: int, language: str, present: dict[str, Any]
+) -> dict[str, Any]:
+    """Hear one chunk again and decide which text to keep; the dict of `Rehearing`."""
+    from gs_video_report.media.relisten import relisten_chunk as run
+
+    return asdict(run(model_dir, pcm_path, start, end, language, present))
+
+
 def find_slides(path: str, out_dir: str, cache_root: str) -> dict[str, Any]:
     """Find the slides, put their images into the artifact store; the dict of `SlideFind`.
 

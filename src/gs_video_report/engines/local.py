@@ -115,6 +115,7 @@ class LocalEngine:
 
     def _provenance(self, ctx: TaskContext, spoken: stages.Transcript) -> Provenance:
         keys = ("language", "asr_model", "subtitles", "slides", "ocr")
+        again = {"heard_again": list(spoken.heard_again)} if spoken.heard_again else {}
         return Provenance(
             engine="local",
             engine_version=__version__,
@@ -123,7 +124,7 @@ class LocalEngine:
             template_version=str(ctx.template.version),
             tool_version=__version__,
             transcript_source=spoken.source,
-            parameters={k: ctx.options.get(k) for k in keys},
+            parameters={k: ctx.options.get(k) for k in keys} | again,
         )
 
 

@@ -39,6 +39,7 @@ STEP_VERSIONS = {
     "vad": 2,
     "language": 1,
     "transcribe": 1,
+    "relisten": 1,
     "subtitles": 1,
     "slides": 1,
     "read": 1,
@@ -59,6 +60,8 @@ class Transcript:
     notices: list[Notice] = field(default_factory=list)
     speech: tuple[tuple[float, float], ...] | None = None
     """See `VideoReport.speech`."""
+    heard_again: tuple[dict[str, Any], ...] = ()
+    """Stretches that were heard a second time; see `second_hearing.told`."""
 
 
 async def compute(ctx: TaskContext, fn: Any, *args: Any, stage: str = "") -> Any:
@@ -189,15 +192,37 @@ async def _from_speech(
         )
         return Transcript(notices=notices, speech=speech)
     language, probability = await _language(ctx, track, pcm, plan, model)
-    texts = await _chunks(ctx, track, pcm, plan, model, language)
-    segments = tuple(_segments(texts))
+    from gs_video_report.engines import second_hearing
+
+    async def pcm_path() -> str:
+        return await _samples(ctx, track, pcm)
+
+    first = await _chunks(ctx, track, pcm, plan, model, language)
+    hearing = second_hearing.Hearing(plan, speech, model, language, first)
+    texts, heard_again = await second_hearing.apply(ctx, hearing, pcm_path)
+    segments = tuple(segments_of(texts))
     if not segments:
         notices.append(
             Notice("no_speech", "No understandable speech was found in this recording.", "info")
         )
-        return Transcript(notices=notices, source="speech", model=model["name"], speech=speech)
+        return Transcript(
+            notices=notices,
+            source="speech",
+            model=model["name"],
+            speech=speech,
+            heard_again=heard_again,
+        )
     notices.extend(_speech_notices(segments, language, probability))
-    return Transcript(segments, language, probability, "speech", model["name"], notices, speech)
+    return Transcript(
+        segments,
+        language,
+        probability,
+        "speech",
+        model["name"],
+        notices,
+        speech,
+        heard_again,
+    )
 
 
 async def audio(ctx: TaskContext) -> dict[str, Any]:
@@ -346,11 +371,12 @@ async def _chunks(
 
     ctx.progress("transcribe", 0, total)
     return await bounded(
-        (one(part, start, end) for part, (start, end) in enumerate(plan)), limit=_width(ctx)
+        (one(part, start, end) for part, (start, end) in enumerate(plan)), limit=width(ctx)
     )
 
 
-def _segments(texts: Iterable[dict[str, Any]]) -> Iterable[Segment]:
+def segments_of(texts: Iterable[dict[str, Any]]) -> Iterable[Segment]:
+    """Passages of journaled chunk texts, in order."""
     for text in texts:
         for s in text["segments"]:
             words = tuple(Word(w["start_s"], w["end_s"], w["text"]) for w in s.get("words", ()))
@@ -467,7 +493,7 @@ async def read(
         return text
 
     ctx.progress("read", 0, len(pictures))
-    return await bounded((one(slide) for slide in pictures), limit=_width(ctx))
+    return await bounded((one(slide) for slide in pictures), limit=width(ctx))
 
 
 # --- small helpers -----------------------------------------------------------------------------
@@ -479,7 +505,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _width(ctx: TaskContext) -> int:
+def width(ctx: TaskContext) -> int:
     """Calls of one task in flight: enough to keep every process busy, few enough to stop soon."""
     return max(2, ctx.compute.statistics().processes + 1)
 

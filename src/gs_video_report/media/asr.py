@@ -39,9 +39,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AsrParams",
     "ChunkText",
+    "HeardPart",
     "SpeechSegment",
     "detect_language",
     "engine_fingerprint",
+    "hear",
+    "load_samples",
+    "make_text",
     "transcribe_chunk",
 ]
 
@@ -80,6 +84,17 @@ class ChunkText:
     """Text that was judged to be an invention of the model, for logs."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeardPart:
+    """A piece of a chunk and what was heard in it; `at_s` counts from the start of the chunk."""
+
+    at_s: float
+    heard: Heard
+    missed_s: float
+    language: str = ""
+    """Empty: that of the recording."""
+
+
 def transcribe_chunk(
     model_dir: str,
     pcm_path: str,
@@ -99,11 +114,22 @@ def transcribe_chunk(
     """
     params = params or AsrParams()
     report(0.0, (end - start) / SAMPLE_RATE)
-    samples = _samples(pcm_path, start, end)
-    parts = _hear(model_dir, samples, language, params, _MAX_CUTS)
+    samples = load_samples(pcm_path, start, end)
+    parts = hear(model_dir, samples, language, params, _MAX_CUTS)
+    report((end - start) / SAMPLE_RATE, (end - start) / SAMPLE_RATE)
+    return make_text(parts, start, end, language)
+
+
+def make_text(parts: Sequence[HeardPart], start: int, end: int, language: str) -> ChunkText:
+    """The text of samples [start, end) from what was heard in its parts (at least one).
+
+    Parts that the model itself doubts are speech are left out. `language` is that of the parts
+    that do not name their own.
+    """
     begin_s, end_s = start / SAMPLE_RATE, end / SAMPLE_RATE
-    report(end_s - begin_s, end_s - begin_s)
-    believed = [part for part in parts if not is_doubtful(part.heard.evidence(language))]
+    believed = [
+        part for part in parts if not is_doubtful(part.heard.evidence(part.language or language))
+    ]
     dropped = [part.heard.text for part in parts if part not in believed]
     segments = [s for part in believed for s in _segments(part, begin_s, end_s)]
     measured = [part.heard for part in believed or parts]
@@ -141,7 +167,7 @@ def detect_language(
     weights: dict[str, float] = {}
     heard = 0.0
     for count, span in enumerate(_spots(spans), start=1):
-        samples = _samples(pcm_path, *span)
+        samples = load_samples(pcm_path, *span)
         _, _, probabilities = model.detect_language(samples)
         for code, probability in probabilities:
             weights[code] = weights.get(code, 0.0) + probability * len(samples)
@@ -172,38 +198,32 @@ def engine_fingerprint() -> str:
 # --- inside ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A piece of a chunk and what was heard in it; `at_s` counts from the start of the chunk."""
-
-    at_s: float
-    heard: Heard
-    missed_s: float
-
-
-def _hear(
+def hear(
     model_dir: str, samples: Samples, language: str, params: AsrParams, cuts: int
-) -> list[_Part]:
-    """Recognise; where speech has no words, cut there and recognise both sides by themselves."""
+) -> list[HeardPart]:
+    """Recognise; where speech has no words, cut there and recognise both sides by themselves.
+
+    `cuts` bounds how often; the parts come in order.
+    """
     heard = recognise(model_dir, samples, language, params)
     seconds = len(samples) / SAMPLE_RATE
     if not params.word_times or not dropouts.could_be_missing(heard.words, seconds):
-        return [_Part(0.0, heard, 0.0)]
+        return [HeardPart(0.0, heard, 0.0)]
     probabilities = probabilities_of(samples)
-    whole = _Part(0.0, heard, dropouts.missed_s(heard.words, probabilities))
+    whole = HeardPart(0.0, heard, dropouts.missed_s(heard.words, probabilities))
     missed = dropouts.missed_speech(heard.words, probabilities)
     window = None if missed is None or cuts == 0 else dropouts.cut_window(missed, probabilities)
     if window is None:
         return [whole]
     cut = window * WINDOW
-    before = _hear(model_dir, samples[:cut], language, params, cuts - 1)
-    after = _hear(model_dir, samples[cut:], language, params, cuts - 1)
+    before = hear(model_dir, samples[:cut], language, params, cuts - 1)
+    after = hear(model_dir, samples[cut:], language, params, cuts - 1)
     parts = before + [replace(part, at_s=part.at_s + cut / SAMPLE_RATE) for part in after]
     still_missed_s = sum(part.missed_s for part in parts)
     return parts if still_missed_s + _WORTH_S <= whole.missed_s else [whole]
 
 
-def _segments(part: _Part, begin_s: float, end_s: float) -> list[SpeechSegment]:
+def _segments(part: HeardPart, begin_s: float, end_s: float) -> list[SpeechSegment]:
     """Sentences with absolute times that stay inside the chunk and never run backwards."""
     placed: list[SpokenWord] = []
     at = begin_s + part.at_s
@@ -220,7 +240,11 @@ def _segments(part: _Part, begin_s: float, end_s: float) -> list[SpeechSegment]:
     ]
 
 
-def _samples(pcm_path: str, start: int, end: int) -> Samples:
+def load_samples(pcm_path: str, start: int, end: int) -> Samples:
+    """Samples [start, end) of a raw s16le file, as -1..1; empty for an empty file.
+
+    Raises: FileMissingError, FileUnreadableError.
+    """
     import numpy as np
 
     try:

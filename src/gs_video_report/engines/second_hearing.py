@@ -1,0 +1,151 @@
+"""Give doubtful chunks of a transcript a second hearing, and keep what was decided there.
+
+Truth: the journal's `relisten` steps. A decision counts in every later run of the same content
+with the same model, plan and language: another template, a repaired report, another batch. Only a
+run with `ctx.hear_again` makes new ones, and each chunk gets at most one. Which chunks are in
+doubt follows from the first hearing alone, so a second run finds all of them decided.
+Never: touches chunks that are not in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gs_video_report.engines import jobs, stages
+from gs_video_report.engines.base import TaskContext
+from gs_video_report.report import quality_speech
+
+STEP = "relisten"
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """The first hearing of a recording."""
+
+    plan: Sequence[tuple[int, int]]
+    """Chunks as (start, end) in samples."""
+    speech: tuple[tuple[float, float], ...]
+    """Where a voice is heard, seconds."""
+    model: dict[str, Any]
+    language: str
+    texts: Sequence[dict[str, Any]]
+    """`ChunkText` as journaled, one per chunk."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Key of the decisions."""
+        return {
+            "v": stages.STEP_VERSIONS[STEP],
+            "params": jobs.relisten_params(),
+            "asr": jobs.speech_params()["asr"],
+            "model": self.model["sha256"],
+            "plan": stages.digest(list(self.plan)),
+            "language": self.language,
+        }
+
+
+async def apply(
+    ctx: TaskContext, hearing: Hearing, pcm_path: Callable[[], Awaitable[str]]
+) -> tuple[list[dict[str, Any]], tuple[dict[str, Any], ...]]:
+    """The texts with every better one in its place, and what was heard again (`told`).
+
+    Args:
+        pcm_path: gives the path of the samples, decoding them again if they are gone.
+    """
+    params = hearing.params
+    decided = await ctx.known(STEP, params) if ctx.known is not None else {}
+    if ctx.hear_again:
+        decided = decided | await _decide(ctx, hearing, params, pcm_path, set(decided))
+    texts = list(hearing.texts)
+    for part, value in decided.items():
+        texts[part] = value["kept"] or texts[part]
+    return texts, tuple(told(*hearing.plan[part], value) for part, value in sorted(decided.items()))
+
+
+def doubtful_parts(hearing: Hearing) -> list[int]:
+    """Indices of the chunks in which anything is in doubt. Pure."""
+    spans = doubtful_spans(hearing)
+    rate = stages.SAMPLE_RATE
+    return [
+        part
+        for part, (start, end) in enumerate(hearing.plan)
+        if any(a < end / rate and start / rate < b for a, b in spans)
+    ]
+
+
+def doubtful_spans(hearing: Hearing) -> quality_speech.Spans:
+    """Stretches of the first hearing that triage would point at, in seconds. Pure."""
+    segments = list(stages.segments_of(hearing.texts))
+    return quality_speech.merged(
+        [
+            *((loop.start_s, loop.end_s) for loop in quality_speech.loops(segments)),
+            *quality_speech.missing_text(segments, hearing.speech),
+            *quality_speech.text_without_speech(segments, hearing.speech),
+            *quality_speech.unsure(segments),
+            *((a, b) for a, b, _ in quality_speech.language_flips(segments, hearing.language)),
+        ]
+    )
+
+
+def told(start: int, end: int, value: dict[str, Any]) -> dict[str, Any]:
+    """What a report says about a stretch that was heard again.
+
+    Keys: start_s, end_s; replaced; way (see `media.relisten`); languages that were heard in it;
+    before and after: logprob, missed_s, cost of the first text and of the one that is kept.
+    """
+    attempts = value["attempts"]
+    kept = next(a for a in attempts if a["way"] == value["way"])
+    return {
+        "start_s": round(start / stages.SAMPLE_RATE, 3),
+        "end_s": round(end / stages.SAMPLE_RATE, 3),
+        "replaced": value["kept"] is not None,
+        "way": value["way"],
+        "languages": sorted({code for a in attempts for code in a["languages"]}),
+        "before": _figures(attempts[0]),
+        "after": _figures(kept),
+    }
+
+
+def _figures(attempt: dict[str, Any]) -> dict[str, float]:
+    found = attempt["measure"]
+    return {
+        "logprob": found["logprob"],
+        "missed_s": found["missed_s"],
+        "cost": attempt["cost"],
+    }
+
+
+async def _decide(
+    ctx: TaskContext,
+    hearing: Hearing,
+    params: dict[str, Any],
+    pcm_path: Callable[[], Awaitable[str]],
+    decided: set[int],
+) -> dict[int, Any]:
+    """Hear the doubtful chunks that have no decision yet."""
+    parts = [part for part in doubtful_parts(hearing) if part not in decided]
+    if not parts:
+        return {}
+    model_dir, language = hearing.model["path"], hearing.language
+    done = 0
+
+    async def one(part: int) -> dict[str, Any]:
+        nonlocal done
+        start, end = hearing.plan[part]
+
+        async def run() -> Any:
+            path, present = await pcm_path(), hearing.texts[part]
+            return await stages.compute(
+                ctx, jobs.relisten_chunk, model_dir, path, start, end, language, present
+            )
+
+        value: dict[str, Any] = await ctx.step(STEP, run, part=part, params=params)
+        done += 1
+        ctx.progress("transcribe", done, len(parts))
+        return value
+
+    await pcm_path()  # once, before several chunks want it
+    values = await stages.bounded((one(part) for part in parts), limit=stages.width(ctx))
+    return dict(zip(parts, values, strict=True))
