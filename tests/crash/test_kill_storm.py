@@ -1,13 +1,17 @@
-"""The short form of the kill storm: real processes, real speech and slides, SIGKILL."""
+"""The storm on real speech and slides: whole runs, SIGKILL, no shortcuts."""
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.crash.storm import Scene, check, storm
+from gs_video_report.media.asr_models import resolve_model
+from tests.reliability import shim
+from tests.reliability.scene import Scene
+from tests.reliability.storm import Storm
 
 MEDIA = Path(__file__).parents[1] / "support" / "media"
 
@@ -25,14 +29,16 @@ def recordings(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "the shim works")
 def test_a_batch_killed_again_and_again_ends_as_if_nothing_had_happened(
     tmp_path: Path, recordings: Path
 ) -> None:
-    reference, scene = Scene(tmp_path / "ref", recordings), Scene(tmp_path / "storm", recordings)
-    reference.root.mkdir()
-    scene.root.mkdir()
-    assert reference.finish() == 3, (reference.root / "log.txt").read_text()
-    hit = storm(scene, kills=4, seed=5, longest_s=6.0)
-    assert scene.finish() == 3, (scene.root / "log.txt").read_text()
-    assert check(scene, reference) == []
-    assert hit > 0
+    model = resolve_model("auto", tmp_path / "models").path
+    reference = Scene(tmp_path / "reference", recordings, ("--asr-model", model))
+    assert reference.finish() == 3, reference.said()
+    storm = Storm(
+        tmp_path, reference, random.Random(5), processes=1, spread=300, kinds={"kill": 1}, tell=str
+    )
+    tally = storm.run(4)
+    assert tally.problems == []
+    assert tally.kills == 4

@@ -1,0 +1,75 @@
+"""Real processes are struck at chosen changes of their files; the oracle finds nothing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import oracle, shim
+from tests.reliability.scene import Scene
+from tests.reliability.storm import Storm
+
+pytestmark = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "the shim works")
+
+
+@pytest.mark.timeout(240)
+def test_processes_struck_while_they_change_files_lose_nothing_and_do_nothing_twice(
+    tmp_path: Path, reference: Scene
+) -> None:
+    storm = Storm(tmp_path, reference, random.Random(3), processes=2, spread=250, tell=str)
+    tally = storm.run(6)
+    assert tally.problems == []
+    assert tally.strokes.total() >= 6
+    assert tally.kills > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", [101, 102, 103, 104])
+def test_long_storm_loses_nothing_and_does_nothing_twice(
+    tmp_path: Path, reference: Scene, seed: int
+) -> None:
+    tally = Storm(tmp_path, reference, random.Random(seed), spread=400, tell=str).run(250)
+    assert tally.problems == []
+
+
+def test_the_oracle_sees_a_report_that_differs_and_one_that_is_missing(
+    reference: Scene,
+) -> None:
+    """Guards the guard: an oracle that finds nothing must be able to find something."""
+    copy = Scene(reference.root.with_name("copy"), reference.inputs, reference.extra)
+    shutil.copytree(reference.root, copy.root, dirs_exist_ok=True)
+    assert oracle.output_problems(copy, reference) == []
+    reports = sorted(copy.output.glob("*/**/*.md"))
+    reports[0].write_text("altered", encoding="utf-8")
+    reports[1].unlink()
+    (copy.output / "chinese_transcript" / "stranger.md").write_text("x", encoding="utf-8")
+    (copy.output / ".gsvr-1-2-3.tmp").touch()
+    words = [problem.rpartition(": ")[2] for problem in oracle.output_problems(copy, reference)]
+    assert sorted(words) == ["differs", "only after the storm", "only without the storm"]
+    assert [p for p in oracle.left_behind(copy) if ".gsvr-" in p]
+
+
+def test_the_oracle_sees_a_second_completion_and_an_open_attempt(
+    reference: Scene, tmp_path: Path
+) -> None:
+    path = tmp_path / "tasks.db"
+    shutil.copy(reference.database, path)
+    assert oracle.database_problems(path) == []
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(
+            "INSERT INTO events(at, batch_id, task_id, kind, data) "
+            "SELECT at, batch_id, task_id, kind, data FROM events "
+            "WHERE kind = 'task.completed' LIMIT 1"
+        )
+        db.execute("UPDATE attempts SET outcome = NULL, ended_at = NULL WHERE outcome = 'failed'")
+        db.execute("UPDATE batches SET completed = completed + 1")
+    found = " ".join(oracle.database_problems(path))
+    assert "completed 2 times" in found
+    assert "never ended" in found
+    assert "counts" in found
