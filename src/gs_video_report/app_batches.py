@@ -116,7 +116,9 @@ async def _show_status(
 
 
 async def show(access: ProcessCommand, json: bool, ref: str) -> int:
-    """`gsvr batch show TASK`."""
+    """`gsvr batch show TASK`, or the story of a whole batch."""
+    if ":" not in ref:
+        return await _show_batch(access, json, ref)
     async with queue_of(app.load(access), read_only=True) as queue:
         details = await commands.task_details(queue, ref)
         row = await queue.get_batch(details["task"].batch_id)
@@ -127,6 +129,29 @@ async def show(access: ProcessCommand, json: bool, ref: str) -> int:
     tries = row.options.max_retries + 1
     for line in tables.task_show(task, attempts, events, now=_now(), tries=tries):
         say(line)
+    return OK
+
+
+async def _show_batch(access: ProcessCommand, json: bool, ref: str) -> int:
+    from gs_video_report.batch.event_reads import batch_story
+    from gs_video_report.terminal.notices import story_line
+
+    async with queue_of(app.load(access), read_only=True) as queue:
+        state = await commands.batch_state(queue, ref)
+        story = await batch_story(queue.db, state.row.batch_id)
+    tail = app.command_tail(access)
+    if json:
+        events = [{"at": e.at, "kind": e.kind, "data": e.data} for e in story]
+        say_json(tables.batch_status_json(state, tail=tail) | {"events": events})
+        return OK
+    lines = tables.batch_status(state, now=_now(), columns=_columns(), colour=_colour(), tail=tail)
+    for line in (
+        *lines[:-1],
+        "  events",
+        *(story_line(e.at, e.kind, e.data, _now()) for e in story),
+    ):
+        say(line)
+    say(lines[-1])
     return OK
 
 

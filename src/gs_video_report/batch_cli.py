@@ -315,13 +315,15 @@ def watch(
 
 @batch_app.command("show", rich_help_panel=WATCH)
 def show(
-    task: Annotated[str, typer.Argument(help="A task, such as 7f3a:17.", metavar="TASK")],
+    task: Annotated[
+        str, typer.Argument(help="A task, such as 7f3a:17, or a batch.", metavar="TASK")
+    ],
     config: o.ConfigFile = None,
     db: o.Db = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """One task: stages, attempts, outputs, error, events."""
+    """One task: stages, attempts, outputs, error, events. Or a batch: its runs and changes."""
     from gs_video_report import app_batches as app
 
     run(Faces(json, verbose), lambda: app.show(_access(config, db), json, task))

@@ -163,3 +163,25 @@ def test_a_retry_takes_the_longer_time_that_its_advice_asks_for(gsvr: Gsvr, tmp_
     again = gsvr("batch", "retry", "latest", "--failed", "--timeout", "2h", "--stall-timeout", "9m")
     assert again.code == 3, again.err
     assert "timeout_s 1800.0 -> 7200.0" in again.err
+
+
+def test_watching_a_finished_batch_tells_its_end_with_its_exit_code(finished: Gsvr) -> None:
+    answer = finished("batch", "watch", "--json")
+    assert answer.code == 3
+    assert [line["type"] for line in answer.lines()][-1] == "summary"
+    assert answer.lines()[-1]["exit_code"] == 3
+    plain = finished("batch", "watch")
+    assert (plain.code, plain.out) == (3, "")
+    assert "1 of 3 done" in plain.err
+    assert finished("batch", "watch", "zzzz").code == 10
+
+
+def test_showing_a_batch_tells_its_runs(finished: Gsvr) -> None:
+    ref = batch_id(finished)
+    shown = finished("batch", "show", ref).out
+    assert "run.started      local, 4 videos in flight" in shown
+    assert "run.ended        exit code 3 after" in shown
+    assert shown.rstrip().splitlines()[-1] == f"Next:  gsvr batch retry {ref} --failed"
+    events = json.loads(finished("batch", "show", ref, "--json").out)["events"]
+    kinds = [event["kind"] for event in events]
+    assert kinds.index("run.started") < kinds.index("batch.running") < kinds.index("run.ended")
