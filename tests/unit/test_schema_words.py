@@ -19,12 +19,10 @@ from gs_video_report.batch.data_models import (
 
 
 def words(table: str, column: str) -> list[str]:
-    """The words of `CHECK(column IN (...))` in the definition of a table."""
+    """The words of `CHECK(column = ... OR ...)` or `IN (...)` in the definition of a table."""
     body = re.search(rf"CREATE TABLE {table}\((.*?)\n\)", sql.schema(), re.DOTALL)
     assert body is not None
-    check = re.search(
-        rf"^  {column} .*?CHECK\({column} IN\s*\((.*?)\)\)", body[1], re.DOTALL | re.M
-    )
+    check = re.search(rf"^  {column} .*?CHECK\((\s*{column} .*?)\),?$", body[1], re.DOTALL | re.M)
     assert check is not None
     return re.findall(r"'(\w+)'", check[1])
 
@@ -44,7 +42,7 @@ def test_check_accepts_exactly_the_words_of_the_enum(
 
 
 def test_ended_states_in_sql_are_those_of_python() -> None:
-    check = re.search(r"\(status IN \(([^)]*)\)\) = \(finished_at", sql.schema())
+    check = re.search(r"CHECK\(\(([^()]*)\)\s*= \(finished_at", sql.schema())
     assert check is not None
     assert set(re.findall(r"'(\w+)'", check[1])) == {s.value for s in TASK_ENDED}
 

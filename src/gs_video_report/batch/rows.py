@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from gs_video_report.batch.data_models import (
@@ -35,15 +36,25 @@ _NOT_PLAIN = frozenset({"status", "options", "input_spec"})
 _RESULT_FIELDS = tuple(f.name for f in fields(TaskResult))
 _OUTPUT_FIELDS = tuple(f.name for f in fields(OutputFile))
 _USAGE_FIELDS = tuple(f.name for f in fields(Usage))
+_result_values, _output_values, _usage_values = (
+    attrgetter(*names) for names in (_RESULT_FIELDS, _OUTPUT_FIELDS, _USAGE_FIELDS)
+)
 _TASK_STATUS = {status.value: status for status in TaskStatus}
 TASK_COLUMNS = tuple(f.name for f in fields(VideoTask))
 """Columns of `tasks`, in the order of the fields of `VideoTask`."""
 _BATCH_TEXTS = tuple(f.name for f in fields(BatchRow) if f.name not in _NOT_PLAIN)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_decode = json.JSONDecoder().decode
+
+
 def json_text(value: Any) -> str:
-    """Compact JSON that SQLite can store as UTF-8. Raises: TypeError on other than JSON values."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Compact JSON that SQLite can store as UTF-8.
+
+    Raises: TypeError on other than JSON values; RecursionError on values that hold themselves.
+    """
+    text = _encode(value)
     return text if text.isascii() or _is_utf8(text) else json.dumps(value, separators=(",", ":"))
 
 
@@ -105,7 +116,7 @@ def video_to_json(video: VideoInput) -> str:
 
 def video_from_json(text: str) -> VideoInput:
     """Inverse of `video_to_json`. Raises: TypeError on unknown fields."""
-    value = json.loads(text)
+    value = _decode(text)
     if "input_type" in value:
         value["input_type"] = InputType(value["input_type"])
     return VideoInput(**value)
@@ -124,7 +135,7 @@ def error_to_json(error: TaskError) -> str:
     value = asdict(error)
     try:
         return json_text(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         value["data"] = {str(key): str(item) for key, item in error.data.items()}
         return json_text(value)
 
@@ -136,9 +147,11 @@ def error_from_json(text: str | None) -> TaskError | None:
 
 def result_to_json(result: TaskResult) -> str:
     """JSON of a `TaskResult`, also with names that are not valid UTF-8."""
-    value = {name: getattr(result, name) for name in _RESULT_FIELDS}
-    value["outputs"] = [{name: getattr(o, name) for name in _OUTPUT_FIELDS} for o in result.outputs]
-    value["usage"] = {name: getattr(result.usage, name) for name in _USAGE_FIELDS}
+    value = dict(zip(_RESULT_FIELDS, _result_values(result), strict=True))
+    value["outputs"] = [
+        dict(zip(_OUTPUT_FIELDS, _output_values(o), strict=True)) for o in result.outputs
+    ]
+    value["usage"] = dict(zip(_USAGE_FIELDS, _usage_values(result.usage), strict=True))
     return json_text(value)
 
 

@@ -23,8 +23,9 @@ from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import is_held_here, process_of
 from gs_video_report.batch.rows import json_text, task_from_columns
 from gs_video_report.batch.sql import query
-from gs_video_report.batch.task_leave import TaskLeave
+from gs_video_report.batch.task_leave import Completion, TaskLeave, completion
 from gs_video_report.batch.task_moves import move
+from gs_video_report.errors import LeaseLost
 
 _Rows = list[sqlite3.Row]
 _WAITING = (TaskStatus.PENDING, TaskStatus.RETRYING)
@@ -84,7 +85,8 @@ class TaskClaim(TaskLeave):
         Cancellation: safe; a claim that could not be delivered is given back by itself.
         """
         _check_lock(worker_id)
-        claiming = self._submit_claim(_Wish(batch_id, lease_s, worker_id, limit))
+        wish = _Wish(batch_id, lease_s, worker_id, limit)
+        claiming = self.db.submit(wish, self._claim_many, self._give_back)
         return self._taken(await self.db.delivered(claiming))
 
     async def complete_and_claim(
@@ -103,19 +105,23 @@ class TaskClaim(TaskLeave):
         """
         worker_id = task.worker_id or ""
         _check_lock(worker_id)
-        completing = self._submit_complete(task, result)
-        claiming = self._submit_claim(_Wish(task.batch_id, lease_s, worker_id, 1))
+        wish = (completion(task, result), _Wish(task.batch_id, lease_s, worker_id, 1))
+        turning = self.db.submit(wish, self._turn_many, lambda answer: self._give_back(answer[1]))
         try:
-            await self.db.delivered(completing)
-        except BaseException:
-            self._take_back_claim(claiming)
-            raise
+            lost, rows = await self.db.delivered(turning)
         finally:
             self._let_go(task)
-        return self._taken(await self.db.delivered(claiming))
+        if lost is not None:
+            self._give_back(rows)
+            raise lost
+        return self._taken(rows)
 
-    def _submit_claim(self, wish: _Wish) -> asyncio.Future[Any]:
-        return self.db.submit(wish, self._claim_many, self._give_back)
+    def _turn_many(
+        self, connection: sqlite3.Connection, wishes: list[tuple[Completion, _Wish]]
+    ) -> list[tuple[LeaseLost | None, _Rows]]:
+        """See `group_commit.Many`."""
+        ended = self._complete_many(connection, [done for done, _ in wishes])
+        return list(zip(ended, self._claim_many(connection, [w for _, w in wishes]), strict=True))
 
     def _taken(self, rows: _Rows) -> list[VideoTask]:
         tasks = [task_from_columns(row) for row in rows]
@@ -165,11 +171,6 @@ class TaskClaim(TaskLeave):
             "lease_expires_at": iso(wall_ms + lease_ms),
             "boot_id": self.clock.boot_id,
         }
-
-    def _take_back_claim(self, claiming: asyncio.Future[Any]) -> None:
-        """Nobody will use the answer of `claiming`."""
-        if not claiming.cancel() and not claiming.cancelled() and claiming.exception() is None:
-            self._give_back(claiming.result())
 
     def _give_back(self, rows: _Rows) -> None:
         """Release what a cancelled caller of `claim()` will never hear of."""

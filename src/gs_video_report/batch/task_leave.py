@@ -8,7 +8,6 @@ Raises: LeaseLost, and what `Database` raises.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,6 +65,15 @@ class _Leave:
         return {key: text for key, text in facts.items() if text}
 
 
+Completion = tuple[VideoTask, TaskResult, str]
+"""A task, its result, and that as JSON."""
+
+
+def completion(task: VideoTask, result: TaskResult) -> Completion:
+    """What `TaskLeave._complete_many` takes; the JSON is made outside the transaction."""
+    return task, result, result_to_json(result)
+
+
 class TaskLeave(TaskAdmin):
     """What `TaskQueue` does when a worker is through with a task."""
 
@@ -78,15 +86,12 @@ class TaskLeave(TaskAdmin):
             LeaseLost: the task is not this worker's any more; discard the result.
         """
         try:
-            await self.db.delivered(self._submit_complete(task, result))
+            await self.db.delivered(self.db.submit(completion(task, result), self._complete_many))
         finally:
             self._let_go(task)
 
-    def _submit_complete(self, task: VideoTask, result: TaskResult) -> asyncio.Future[Any]:
-        return self.db.submit((task, result, result_to_json(result)), self._complete_many)
-
     def _complete_many(
-        self, connection: sqlite3.Connection, wishes: list[tuple[VideoTask, TaskResult, str]]
+        self, connection: sqlite3.Connection, wishes: list[Completion]
     ) -> list[LeaseLost | None]:
         """One statement for all of them; see `group_commit.Many`."""
         now = self._now()
