@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.engines import gemini_batch
 from gs_video_report.engines.base import MediaSource
 from gs_video_report.engines.gemini_errors import next_reset
 from gs_video_report.errors import (
     AnswerUnusable,
     AuthenticationError,
-    ConfigError,
     ContentBlocked,
     CorruptMediaError,
+    DownloadRefused,
     FatalError,
     GsvrError,
     LimitReached,
@@ -120,6 +121,23 @@ async def test_the_report_says_what_the_service_charged(
     assert usage["tokens_out"] == sum(r.tokens_out for r in asked)
 
 
+async def test_an_answer_that_does_not_tell_what_it_took_is_not_counted_as_free(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "no_usage")
+    usage = (await on.analyze(recording(tmp_path))).provenance.usage
+    assert usage["usd"] > fake.spent_usd > 0
+
+
+async def test_an_error_of_the_model_is_not_told_as_one_of_the_upload(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "overloaded")
+    with pytest.raises(RetryableError):
+        await on.analyze(recording(tmp_path))
+    assert on.stages[-1] == ("transcribe", 0, 1)
+
+
 async def test_an_answered_task_asks_for_nothing_again_and_reports_the_same_totals(
     on: Bench, fake: FakeGemini, tmp_path: Path
 ) -> None:
@@ -189,6 +207,27 @@ async def test_the_length_of_a_youtube_video_is_asked_of_the_service_when_nobody
     assert set(texts(report)) >= {line_text("abc123", n) for n in lines_between(0, LONG_S)}
 
 
+@pytest.mark.parametrize("known", [{"duration_s": "60"}, {}])
+async def test_a_youtube_video_that_is_not_public_stops_nobody_else(
+    on: Bench, fake: FakeGemini, tmp_path: Path, known: dict[str, str]
+) -> None:
+    fake.fail("generate" if known else "count", "forbidden")
+    context = on.context(recording(tmp_path))
+    context.media = MediaSource("https://youtu.be/abc123", "youtube", "a talk", known)
+    with pytest.raises(DownloadRefused, match="may not see this video"):
+        await on.engine.analyze(context)
+
+
+async def test_a_key_that_may_not_do_anything_is_no_fault_of_a_youtube_video(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "disabled")
+    context = on.context(recording(tmp_path))
+    context.media = MediaSource("https://youtu.be/abc123", "youtube", "a talk", {"duration_s": "9"})
+    with pytest.raises(AuthenticationError, match="does not allow"):
+        await on.engine.analyze(context)
+
+
 # --- uploads -----------------------------------------------------------------------------------
 
 BIG = 20 * 1024 * 1024
@@ -227,6 +266,20 @@ async def test_an_upload_that_failed_again_and_again_goes_on_in_the_next_attempt
     async with reopen(on) as later:
         assert texts(await later.analyze(talk)) == spoken(talk)
     assert fake.count("start") == 1
+
+
+async def test_a_service_that_is_busy_when_asked_for_an_upload_has_not_lost_it(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("chunk", "ok", "cut")
+    fake.fail("query", "overloaded", "overloaded")
+    talk = recording(tmp_path, size=BIG)
+    for _ in range(2):
+        with pytest.raises(RetryableError):
+            await on.analyze(talk)
+    assert texts(await on.analyze(talk)) == spoken(talk)
+    assert fake.count("start") == 1
+    assert fake.count("query") == 3
 
 
 async def test_an_upload_whose_last_answer_was_lost_is_found_and_not_repeated(
@@ -468,7 +521,7 @@ async def test_a_file_without_speech_gives_an_empty_transcript(
         ("generate", "cut_answer", RetryableError, "cut"),
         ("generate", "bad_request", PermanentError, "invalid argument"),
         ("generate", "too_long", PermanentError, "token count"),
-        ("generate", "no_model", ConfigError, "no model 'gemini-3.8-flash'"),
+        ("generate", "no_model", FatalError, "no model 'gemini-3.8-flash'"),
         ("generate", "location", FatalError, "not available here"),
         ("generate", "unauthenticated", AuthenticationError, "refuses the key"),
         ("generate", "disabled", AuthenticationError, "does not allow"),
@@ -556,6 +609,25 @@ async def test_another_key_goes_on_when_the_first_ones_day_is_spent(
     later = [r.key for r in fake.requests("generate") if r.n > spent.n + 3]
     assert set(later) == {other}
     assert report.provenance.usage["requests"] == len(answered)
+
+
+async def test_what_another_key_goes_on_with_is_taken_away_from_the_first_ones_project(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    async with bench(tmp_path / "db", fake.url, keys=(KEY, SECOND_KEY)) as on:
+        fake.fail("generate", "quota_day")
+        await on.analyze(recording(tmp_path))
+    assert {r.key for r in fake.requests("start")} == {KEY, SECOND_KEY}
+    assert fake.files == {}
+
+
+async def test_the_only_key_keeps_its_upload_for_the_next_day(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("generate", "quota_day")
+    with pytest.raises(LimitReached):
+        await on.analyze(recording(tmp_path))
+    assert len(fake.files) == 1
 
 
 async def test_recordings_spread_over_the_keys_and_keep_to_theirs(
@@ -679,6 +751,47 @@ async def test_what_a_job_fails_to_answer_is_asked_for_directly(
     assert fake.count("generate") == 1
     assert report.provenance.usage["usd"] == pytest.approx(fake.spent_usd)
     assert "1 of 3 parts" in next(n.message for n in report.notices if n.code == "batch_fallback")
+
+
+async def test_an_upload_that_is_too_old_for_a_job_is_taken_away_with_its_successor(
+    tmp_path: Path, fake: FakeGemini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemini_batch, "FILE_LIFE", timedelta(hours=50))
+    await cheap(tmp_path / "db", fake, recording(tmp_path))
+    assert fake.count("start") == 2
+    assert fake.files == {}
+
+
+async def test_a_job_is_charged_once_also_when_the_process_ends_among_its_replies(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    talk = recording(tmp_path, LONG_S)
+    first = VirtualTime().limiter()
+    report = await cheap(tmp_path / "db", fake, talk, limiter=first)
+    assert first.snapshot().spent_usd == pytest.approx(fake.spent_usd)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        last = "SELECT max(rowid) FROM steps WHERE name = 'generate'"
+        await on.db.write(lambda db: db.execute(f"DELETE FROM steps WHERE rowid = ({last})"))
+    second = VirtualTime().limiter()
+    assert await cheap(tmp_path / "db", fake, talk, limiter=second) == report
+    assert second.snapshot().spent_usd == 0.0
+
+
+async def test_a_job_is_found_behind_hundreds_of_others(tmp_path: Path, fake: FakeGemini) -> None:
+    talk = recording(tmp_path)
+    for number in range(130):
+        fake.batches[f"batches/old{number}"] = {
+            "name": f"batches/old{number}", "model": "m", "items": [], "polls": 0, "key": KEY,
+            "state": "SUCCEEDED", "inline": True, "display_name": "other", "output": {},
+        }  # fmt: skip
+    fake.fail("batch", "cut_after")
+    with pytest.raises(RetryableError, match="cut"):
+        await cheap(tmp_path / "db", fake, talk)
+    fake.fail("batch_list", "ok", "overloaded")
+    with pytest.raises(RetryableError, match="answered 503"):
+        await cheap(tmp_path / "db", fake, talk)
+    assert texts(await cheap(tmp_path / "db", fake, talk)) == spoken(talk)
+    assert fake.count("batch") == 1
 
 
 async def test_a_failed_job_is_replaced_by_ordinary_calls(tmp_path: Path, fake: FakeGemini) -> None:

@@ -101,7 +101,7 @@ class FakeGemini:
 
         Faults: names of `gemini_bodies.SHAPES`; quota_minute, quota_day, quota_tokens; slow:S,
         cut, cut_after, cut_answer, html, bad_gateway, no_body, no_status; for generate also
-        blocked, safety, recitation, empty, fenced, malformed, relative, truncated:TOKENS.
+        blocked, safety, recitation, no_usage, empty, fenced, malformed, relative, truncated:TOKENS.
         """
         with self.lock:
             self._faults[op].extend(faults)
@@ -210,7 +210,8 @@ class FakeGemini:
         with self.lock:
             now, used = self.clock(), self._spent[key, model]
             if key in self.exhausted_keys or (self.rpd is not None and len(used) >= self.rpd):
-                return bodies.quota_error("day", self.rpd or 0, model, self.retry_delay or "39.8s")
+                delay = self.retry_delay or "39.8s"
+                return bodies.quota_error("day", self.rpd or 1500, model, delay)
             recent = [(at, n) for at, n in used if at > now - self.window_s]
             kind, limit = "", 0
             if self.rpm is not None and len(recent) >= self.rpm:

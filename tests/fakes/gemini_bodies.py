@@ -248,6 +248,7 @@ SHAPES: dict[str, tuple[int, dict[str, Any]]] = {
             },
         ),
     ),
+    "forbidden": (403, error(403, "PERMISSION_DENIED", "The caller does not have permission")),
     "no_file": (403, NO_FILE),
     "not_active": (400, NOT_ACTIVE),
     "no_model": (
@@ -261,6 +262,25 @@ SHAPES: dict[str, tuple[int, dict[str, Any]]] = {
     ),
     "exhausted": (
         429, error(429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."),
+    ),
+    "no_tier": (
+        429,
+        error(
+            429, "RESOURCE_EXHAUSTED",
+            "You exceeded your current quota, please check your plan and billing details. For "
+            "more information on this error, head to: https://ai.google.dev/gemini-api/docs/"
+            "rate-limits. To monitor your current usage, head to: https://ai.dev/rate-limit. \n"
+            "* Quota exceeded for metric: generativelanguage.googleapis.com/"
+            "generate_content_free_tier_requests, limit: 0, model: gemini-4-argon\n"
+            "Please retry in 39.844676573s.",
+            {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [
+                    {"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"},
+                    {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"},
+                ],
+            },
+        ),
     ),
     "internal": (
         500,

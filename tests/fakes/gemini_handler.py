@@ -288,6 +288,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{")
             self.fake.done(entry, 200, False)
             raise _Cut
+        if entry.fault == "no_usage":
+            del made["usageMetadata"]
         self._reply(200, made)
 
     def _answer(self, model: str, body: dict[str, Any], fault: str) -> dict[str, Any]:
@@ -381,7 +383,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if name == "batches":
             jobs = [self._operation(j) for j in self.fake.batches.values() if j["key"] == self.key]
-            self._reply(200, {"operations": jobs})
+            first = int(self.query.get("pageToken", 0))
+            end = first + int(self.query.get("pageSize", 50))
+            more = {"nextPageToken": str(end)} if end < len(jobs) else {}
+            self._reply(200, {"operations": jobs[first:end], **more})
             return
         job = self.fake.batches.get(name)
         if job is None or job["key"] != self.key:

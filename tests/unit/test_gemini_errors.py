@@ -21,7 +21,6 @@ from gs_video_report.engines.gemini_errors import (
 from gs_video_report.engines.llm.quota import Refused
 from gs_video_report.errors import (
     AuthenticationError,
-    ConfigError,
     FatalError,
     GsvrError,
     LimitReached,
@@ -42,7 +41,7 @@ MINUTE = quota_error("minute", 10, "gemini-3.8-flash", "39.844676573s")
         ("unauthenticated", AuthenticationError),
         ("disabled", AuthenticationError),
         ("no_file", UploadGone),
-        ("no_model", ConfigError),
+        ("no_model", FatalError),
         ("location", FatalError),
         ("not_active", RetryableError),
         ("exhausted", Refused),
@@ -103,6 +102,21 @@ def test_an_overloaded_service_is_left_alone_for_a_while() -> None:
     made = classify(read_error(*SHAPES["overloaded"]), "x")
     assert isinstance(made, RetryableError)
     assert made.retry_after_s == OVERLOADED_DELAY_S
+
+
+def test_a_model_that_is_not_in_the_tier_is_not_promised_for_midnight() -> None:
+    made = classify(read_error(*SHAPES["no_tier"]), "x", model="gemini-4-argon")
+    assert type(made) is AuthenticationError
+    assert "no quota for gemini-4-argon" in made.message
+    assert "--model" in made.hint
+
+
+def test_a_day_is_also_known_by_the_name_of_its_metric() -> None:
+    metric = {
+        "quotaMetric": "generativelanguage.googleapis.com/generate_requests_per_model_per_day"
+    }
+    body = {"error": {"code": 429, "details": [{"violations": [metric]}]}}
+    assert read_error(429, body).is_daily
 
 
 def test_the_model_that_does_not_exist_is_named() -> None:

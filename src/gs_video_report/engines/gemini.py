@@ -32,11 +32,13 @@ from gs_video_report.engines.gemini_client import (
     check_installed,
     no_key,
 )
+from gs_video_report.engines.gemini_errors import hidden_video
 from gs_video_report.engines.gemini_files import Uploads
 from gs_video_report.engines.gemini_options import (
     DEFAULT_ANSWER_TOKENS,
     PROMPT_TOKENS,
     GeminiOptions,
+    audio_tokens,
     bucket_name,
     key_id,
     parse_options,
@@ -172,14 +174,16 @@ class GeminiEngine:
             seconds=sending + PROCESSING_S + tokens_out / ANSWER_TOKENS_PER_S,
             requests=len(windows),
             tokens=tokens_in + tokens_out,
-            usd=round(self._usd(tokens_in, tokens_out, len(windows)), 6),
-            usd_max=round(self._usd(tokens_in, most, len(windows)), 6),
+            usd=round(self._usd(tokens_in, tokens_out, windows), 6),
+            usd_max=round(self._usd(tokens_in, most, windows), 6),
         )
 
-    def _usd(self, tokens_in: int, tokens_out: int, requests: int) -> float:
+    def _usd(self, tokens_in: int, tokens_out: int, windows: Sequence[Window]) -> float:
         if self.price is None:
             return 0.0
-        each = TokenUse(tokens_in // requests + 1, tokens_out // requests + 1)
+        requests = len(windows)
+        sound = sum(audio_tokens(w.length_s) for w in windows) // requests
+        each = TokenUse(tokens_in // requests + 1, tokens_out // requests + 1, audio_in=sound)
         tier = "batch" if self.options.batch else "standard"
         return self.price.cost(each, datetime.now(UTC).date(), tier=tier) * requests
 
@@ -234,6 +238,11 @@ class GeminiEngine:
             raise min(limits, key=lambda limit: limit.resume_at or "")
         raise next(key.refused for key in self._keys if key.refused is not None)
 
+    def _others(self, key: _Key) -> bool:
+        """Whether another key can go on."""
+        now = datetime.now(UTC)
+        return any(other.usable(now) for other in self._keys if other is not key)
+
     async def _read_with(
         self, ctx: TaskContext, key: _Key, media: MediaInfo
     ) -> tuple[Answer, Reading]:
@@ -261,6 +270,10 @@ class GeminiEngine:
                 return answer, reading
             except PermanentError:
                 delete = not self.options.keep_uploads  # nobody will come back for it
+                raise
+            except LimitReached as error:
+                if error.resume_at is not None and self._others(key):
+                    delete = not self.options.keep_uploads  # they send it to their own project
                 raise
             finally:
                 await upload.leave(delete=delete)
@@ -312,9 +325,12 @@ async def _length_by_tokens(ctx: TaskContext, reading: Reading) -> float:
     """Seconds, from the tokens the service counts for the whole; rather too long."""
 
     async def run() -> int:
-        file = await reading.fetch()
+        file, shown = await reading.fetch(), ctx.media.display_name
         contents = [{"role": "user", "parts": [{"file_data": {"file_uri": file.uri}}]}]
-        return await reading.link.count_tokens(contents, f"length of {ctx.media.display_name}")
+        try:
+            return await reading.link.count_tokens(contents, f"length of {shown}")
+        except AuthenticationError as error:
+            raise hidden_video(error, shown) or error from None
 
     tokens = await ctx.step("count", run, params={"v": 1, "model": reading.options.model})
     plain = replace(reading.options, fps=None, media_resolution="")

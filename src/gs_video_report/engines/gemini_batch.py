@@ -35,7 +35,8 @@ JOB_LIFE = timedelta(hours=24)
 FILE_LIFE = JOB_LIFE + timedelta(hours=2)
 POLL_S = 30.0
 MAX_POLL_S = 300.0
-MAX_LISTED = 1000
+PAGE_SIZE = 100
+MAX_PAGES = 10
 SUCCEEDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
 ENDED = SUCCEEDED | {"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
 
@@ -69,7 +70,11 @@ class BatchLane:
             return None
         async with self._lock:
             if self._replies is None:
-                self._replies = await self._run()
+                # journaled as one, so that a job is paid for once also in the ledger
+                self._replies = await self.reading.ctx.step(
+                    "batch_replies", self._run, params=self._params()
+                )
+                self._tell(len(self._replies))
         return self._replies.get(key)
 
     @property
@@ -95,7 +100,6 @@ class BatchLane:
         except Refused as error:
             reading.ctx.limiter.penalize(bucket, error.retry_after_s)
             raise
-        self._tell(len(replies))
         return replies
 
     def _need(self) -> Need:
@@ -113,9 +117,11 @@ class BatchLane:
 
     # --- the job --------------------------------------------------------------------------------
 
+    def _params(self) -> dict[str, Any]:
+        return {"v": STEP_VERSION, "key": self.reading.link.key_id, "job": self._digest()}
+
     async def _job(self) -> dict[str, dict[str, Any]]:
-        params = {"v": STEP_VERSION, "key": self.reading.link.key_id, "job": self._digest()}
-        name = str(await self.reading.ctx.step("batch_job", self._create, params=params))
+        name = str(await self.reading.ctx.step("batch_job", self._create, params=self._params()))
         job = await self._ended(name)
         if job is None or _state(job) not in SUCCEEDED:
             return {}
@@ -149,16 +155,16 @@ class BatchLane:
         """A job of ours that an earlier process made and could not note."""
         link = self.reading.link
         pager = await link.call(
-            link.batches.list(config={"page_size": 100}), self._what, FILE_TIMEOUT_S
+            link.batches.list(config={"page_size": PAGE_SIZE}), self._what, FILE_TIMEOUT_S
         )
-        seen = 0
-        async for job in pager:
-            seen += 1
-            usable = _state(job) not in ENDED or _state(job) in SUCCEEDED
-            if job.display_name == self._display_name() and usable:
-                return str(job.name)
-            if seen >= MAX_LISTED:
+        for _ in range(MAX_PAGES):
+            for job in pager.page:
+                usable = _state(job) not in ENDED or _state(job) in SUCCEEDED
+                if job.display_name == self._display_name() and usable:
+                    return str(job.name)
+            if not pager.config.get("page_token"):
                 break
+            await link.call(pager.next_page(), self._what, FILE_TIMEOUT_S)
         return None
 
     async def _file(self) -> RemoteFile:

@@ -57,6 +57,8 @@ class Reply:
     cached_in: int
     model: str
     """The version that answered."""
+    audio_in: int = 0
+    """Part of `tokens_in` that is sound; 0 when the service does not tell."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -238,6 +240,7 @@ def read_reply(response: Any) -> Reply:
         tokens_out=_count(usage, "candidates_token_count") + _count(usage, "thoughts_token_count"),
         cached_in=_count(usage, "cached_content_token_count"),
         model=str(response.model_version or ""),
+        audio_in=_sound(usage),
     )
 
 
@@ -281,6 +284,11 @@ def _word(value: Any) -> str:
     if value is None:
         return ""
     return str(getattr(value, "value", value))
+
+
+def _sound(usage: Any) -> int:
+    details = getattr(usage, "prompt_tokens_details", None) or []
+    return sum(_count(d, "token_count") for d in details if _word(d.modality) == "AUDIO")
 
 
 def _count(usage: Any, name: str) -> int:

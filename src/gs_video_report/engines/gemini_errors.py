@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
@@ -22,7 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gs_video_report.engines.llm.quota import Refused
 from gs_video_report.errors import (
     AuthenticationError,
-    ConfigError,
+    DownloadRefused,
     FatalError,
     GsvrError,
     LimitReached,
@@ -36,6 +37,8 @@ OVERLOADED_DELAY_S = 20.0
 """Before trying again when the service is overloaded and names no time."""
 SERVICE = "the Gemini service"
 _MAX_MESSAGE = 240
+_NO_QUOTA = re.compile(r"\blimit: 0\b(?!\.\d)")
+"""In the long message of a 429; the details leave out a quotaValue of 0."""
 _KEY_HINT = "check the key: gsvr config set-key gemini"
 _NETWORK_HINT = "check the network connection; what is finished is kept"
 
@@ -54,6 +57,8 @@ class ServiceError:
     """quotaIds of the violations."""
     delay_s: float | None = None
     """What RetryInfo or Retry-After asks for, seconds in 0..MAX_DELAY_S."""
+    has_no_quota: bool = False
+    """The quota that is spent is 0: the model is not in the project's tier at all."""
 
     @property
     def is_rate_limit(self) -> bool:
@@ -62,8 +67,9 @@ class ServiceError:
 
     @property
     def is_daily(self) -> bool:
-        """The day's quota is spent, or the model is not in this tier at all."""
-        return self.is_rate_limit and any("PerDay" in q for q in self.quotas)
+        """The day's quota is spent."""
+        names = (q.lower().replace("_", "") for q in self.quotas)
+        return self.is_rate_limit and any("perday" in name for name in names)
 
     @property
     def is_bad_key(self) -> bool:
@@ -95,13 +101,15 @@ def read_error(code: int, body: Any, headers: Any = None) -> ServiceError:
         inner = {"message": str(inner)}
     details = [d for d in _list(inner.get("details")) if isinstance(d, dict)]
     asked = _asked_s(details, headers)
+    message = " ".join(str(inner.get("message") or "").split())
     return ServiceError(
         code=code or _int(inner.get("code")),
         status=str(inner.get("status") or ""),
-        message=" ".join(str(inner.get("message") or "").split())[:_MAX_MESSAGE],
+        message=message[:_MAX_MESSAGE],
         reasons=frozenset(str(d["reason"]) for d in details if "reason" in d),
         quotas=tuple(_quotas(details)),
         delay_s=None if asked is None else min(asked, MAX_DELAY_S),
+        has_no_quota=_NO_QUOTA.search(message) is not None,
     )
 
 
@@ -157,6 +165,12 @@ def classify(error: ServiceError, what: str, *, model: str = "") -> GsvrError:
         return AuthenticationError(
             f"{SERVICE} refuses the key ({error.message})", hint=_KEY_HINT, status=error.code
         )
+    if error.is_rate_limit and error.has_no_quota:
+        return AuthenticationError(
+            f"{SERVICE} has no quota for {model or 'this model'} with the present key (limit: 0)",
+            hint="choose another model with --model, or use a key of a project with billing",
+            status=error.code,
+        )
     if error.is_daily:
         return day_is_spent(datetime.now(UTC), error)
     if error.is_rate_limit:
@@ -182,9 +196,10 @@ def _classify_request(error: ServiceError, what: str, model: str) -> GsvrError:
             f"{SERVICE} does not allow this with the present key ({error.message})",
             hint="see the key's restrictions, and whether the Gemini API is enabled for it",
             status=error.code,
+            reason=", ".join(sorted(error.reasons)),
         )
     if error.code == 404 and model:
-        return ConfigError(
+        return FatalError(
             f"{SERVICE} has no model {model!r} that can do this",
             hint="choose another one with --model",
             status=error.code,
@@ -200,6 +215,17 @@ def _classify_request(error: ServiceError, what: str, model: str) -> GsvrError:
         )
     return PermanentError(
         f"{what}: {SERVICE} refuses the request: {error.message or error.code}", status=error.code
+    )
+
+
+def hidden_video(error: AuthenticationError, shown: str) -> DownloadRefused | None:
+    """What a refusal means when a public address was handed over: a 403 without a reason is about
+    the video (private, unlisted, removed); None for one that is about the key."""
+    if error.data.get("status") != 403 or error.data.get("reason"):
+        return None
+    return DownloadRefused(
+        f"{shown}: {SERVICE} may not see this video",
+        hint="only public videos can be handed over; download it and pass the file",
     )
 
 

@@ -70,8 +70,6 @@ class _Held:
     users: int = 0
     file: RemoteFile | None = None
     """Known to be ACTIVE."""
-    generation: int | None = None
-    """Of the file that was found or made last."""
     gone: set[str] = field(default_factory=set)
 
 
@@ -129,29 +127,21 @@ class Upload:
             return
         try:
             async with asyncio.timeout(LAST_CALL_S):
-                await self._delete_last()
+                await self._delete_all()
         except (GsvrError, TimeoutError):
             self.owner.counts.delete_failures += 1
 
-    async def _delete_last(self) -> None:
-        """Delete the newest upload, also one that an earlier process made, and note that."""
-        generation = self.held.generation
-        if generation is None:
-            generation = await self._last_generation()
-        if generation is None or await self._known("upload_deleted", generation):
-            return
-        file = await self._known("upload", generation)
-        if file is not None:
-            await self._delete(str(file["name"]))
-            await self.ctx.step("upload_deleted", _true, part=generation, params=self._params())
-
-    async def _last_generation(self) -> int | None:
-        last = None
+    async def _delete_all(self) -> None:
+        """Delete every upload, also those that an earlier process made, and note that."""
         for generation in range(MAX_GENERATIONS):
-            if await self._known("upload", generation) is None:
-                break
-            last = generation
-        return last
+            file = await self._known("upload", generation)
+            if file is None:
+                return
+            if await self._known("upload_deleted", generation):
+                continue
+            if _is_young(RemoteFile(**file), self.owner.now()):
+                await self._delete(str(file["name"]))
+            await self.ctx.step("upload_deleted", _true, part=generation, params=self._params())
 
     async def _delete(self, name: str) -> None:
         if await self.link.delete_file(name):
@@ -189,7 +179,6 @@ class Upload:
 
             value = await self.ctx.step("upload", send, part=generation, params=self._params())
             file = RemoteFile(**value)
-            self.held.generation = generation
             if made:
                 return file
             found = await self._still_there(file)

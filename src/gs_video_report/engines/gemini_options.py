@@ -81,6 +81,11 @@ class GeminiOptions:
         return {name: getattr(self, name) for name in names}
 
 
+def audio_tokens(seconds: float) -> int:
+    """Input tokens of so many seconds of sound, rounded up; a part of `media_tokens`."""
+    return math.ceil(max(0.0, seconds) * AUDIO_TOKENS_PER_S)
+
+
 def key_id(key: str) -> str:
     """A name for a key that does not give it away: eight digits of a salted SHA-256."""
     return hashlib.sha256(b"gsvr key id:" + key.encode()).hexdigest()[:8]

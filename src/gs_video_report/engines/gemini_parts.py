@@ -19,7 +19,7 @@ from gs_video_report.engines import gemini_segments as seg
 from gs_video_report.engines import stages
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.gemini_client import Connection, RemoteFile, Reply
-from gs_video_report.engines.gemini_errors import next_reset
+from gs_video_report.engines.gemini_errors import hidden_video, next_reset
 from gs_video_report.engines.gemini_options import GeminiOptions, bucket_name
 from gs_video_report.engines.gemini_request import Asker, Question
 from gs_video_report.engines.gemini_seams import join_answers
@@ -28,8 +28,10 @@ from gs_video_report.engines.llm import prompts, selection
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prices import STANDARD, ModelPrice, TokenUse
 from gs_video_report.engines.llm.quota import MAX_REFUSALS, Need, Refused, granted
+from gs_video_report.engines.llm.tokens import estimate_tokens
 from gs_video_report.errors import (
     AnswerUnusable,
+    AuthenticationError,
     ContentBlocked,
     LimitReached,
     PermanentError,
@@ -97,21 +99,21 @@ class Reading:
     totals: Totals = field(default_factory=Totals)
     notices: list[Notice] = field(default_factory=list)
     lane: Lane | None = None
-    _asked: int = 0
+    _done: int = 0
+    _of: int = 1
 
     async def all(self, windows: tuple[Window, ...]) -> Answer:
         """Everything about the recording, merged.
 
         Raises: ContentBlocked when the service refuses every stretch.
         """
-        done = 0
-        self.ctx.progress("transcribe", 0, len(windows))
+        self._of = len(windows)
+        self._tell_progress()
 
         async def one(window: Window) -> Answer | None:
-            nonlocal done
             answer = await self._window(window)
-            done += 1
-            self.ctx.progress("transcribe", done, len(windows))
+            self._done += 1
+            self._tell_progress()
             return answer
 
         found = await stages.bounded((one(w) for w in windows), limit=PARTS_AT_ONCE)
@@ -120,6 +122,9 @@ class Reading:
             reasons = ", ".join(sorted({n.message for n in self.notices if n.code == "blocked"}))
             raise ContentBlocked(f"the Gemini service refuses this recording: {reasons}")
         return await self._thinned(merged)
+
+    def _tell_progress(self) -> None:
+        self.ctx.progress("transcribe", self._done, self._of)
 
     # --- one stretch ----------------------------------------------------------------------------
 
@@ -229,8 +234,13 @@ class Reading:
         """Send it, with the recording uploaded anew if the service lost it."""
         for left in reversed(range(MAX_UPLOADS_LOST)):
             file = await self.fetch() if question.window is not None else None
+            self._tell_progress()  # from here on it is no matter of the upload
             try:
                 return await self._send(question, file)
+            except AuthenticationError as error:
+                if file is None or file.name:
+                    raise
+                raise hidden_video(error, self.ctx.media.display_name) or error from None
             except UploadGone:
                 if file is None or left == 0:
                     raise
@@ -264,6 +274,9 @@ class Reading:
             if not isinstance(error, RetryableError) or error.data.get("in_doubt"):
                 quota.settle()  # it may have been answered and charged: count it in full
             raise
+        if not reply.tokens_in:  # it does not tell what it took: rather too much than nothing
+            written = estimate_tokens(reply.text)
+            reply = replace(reply, tokens_in=question.tokens_in, tokens_out=written)
         value = self.priced(reply)
         quota.settle(
             tokens_in=reply.tokens_in, tokens_out=reply.tokens_out, usd=float(value["usd"])
@@ -274,12 +287,12 @@ class Reading:
 
     def need(self, question: Question, tier: str = STANDARD) -> Need:
         """The most that a question can take."""
-        use = TokenUse(question.tokens_in, question.max_output_tokens)
+        use = TokenUse(question.tokens_in, question.max_output_tokens, audio_in=question.audio_in)
         return Need(question.tokens_in, self._cost(use, tier))
 
     def priced(self, reply: Reply, tier: str = STANDARD) -> dict[str, Any]:
         """The value that is journaled for a reply."""
-        use = TokenUse(reply.tokens_in, reply.tokens_out, reply.cached_in)
+        use = TokenUse(reply.tokens_in, reply.tokens_out, reply.cached_in, reply.audio_in)
         return {**reply.to_dict(), "usd": round(self._cost(use, tier), 8)}
 
     def _cost(self, use: TokenUse, tier: str) -> float:

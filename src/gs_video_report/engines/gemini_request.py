@@ -15,7 +15,7 @@ from typing import Any
 
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.gemini_client import RemoteFile
-from gs_video_report.engines.gemini_options import GeminiOptions
+from gs_video_report.engines.gemini_options import GeminiOptions, audio_tokens
 from gs_video_report.engines.gemini_segments import Window, video_schema
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prompts import MALFORMED, continuation
@@ -71,6 +71,12 @@ class Question:
         words = sum(map(estimate_tokens, texts))
         seconds = 0.0 if self.window is None else self.window.length_s
         return round((words + self.options.media_tokens(seconds)) * SAFETY_MARGIN)
+
+    @property
+    def audio_in(self) -> int:
+        """The part of `tokens_in` that is sound, which some models charge more for."""
+        seconds = 0.0 if self.window is None else self.window.length_s
+        return round(audio_tokens(seconds) * SAFETY_MARGIN)
 
     def params(self) -> dict[str, Any]:
         """The step's parameters in the journal."""

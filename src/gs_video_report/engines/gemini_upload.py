@@ -145,6 +145,8 @@ class Sending:
     async def _received(self, address: str) -> int | None:
         """Bytes that the service has of an open session; None when the session is of no use."""
         response = await self._command(address, "query")
+        if response.status_code == 429 or response.status_code >= 500:
+            raise self._refused(response)  # that tells nothing about the session
         if response.headers.get("X-Goog-Upload-Status") != "active":
             return None
         received = response.headers.get("X-Goog-Upload-Size-Received", "")
