@@ -315,8 +315,10 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
         if sys.stderr.isatty() and not faces.json:
             sys.stderr.write(f"\r{done} of {total} ")
 
-    async with queue_of(app.load(access), read_only=False) as queue, ProcessBackend() as compute:
-        done = await render_batch(queue, ref, compute, template, progress)
+    config = app.load(access)
+    folder = Path(config.value("template_dir"))
+    async with queue_of(config, read_only=False) as queue, ProcessBackend() as compute:
+        done = await render_batch(queue, ref, compute, template, progress, folder)
     problems = [{"ref": r, "code": e.code, "message": e.message} for r, e in done.problems]
     code = int(ExitCode.PARTIAL) if problems else OK
     if faces.json:
@@ -335,7 +337,8 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
 async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
     """`gsvr quota`: today's usage per model and key, against the configured limits."""
     from gs_video_report.batch.limiter_models import PACIFIC, day_start, next_day_start
-    from gs_video_report.batch.limits import bucket_config, iso_ms
+    from gs_video_report.batch.limits import bucket_config
+    from gs_video_report.batch.spending import iso_ms
     from gs_video_report.terminal.quota import quota_lines, quota_rows
 
     command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)

@@ -140,6 +140,34 @@ def test_render_writes_another_template_without_any_engine(gsvr: Gsvr, tmp_path:
     assert not (tmp_path / "cache").exists()
 
 
+def test_render_takes_the_templates_that_the_configuration_names_today(
+    gsvr: Gsvr, tmp_path: Path
+) -> None:
+    """It looked only into the folder that was configured when the batch was made."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    (tmp_path / "in" / "talk.srt").write_text("1\n00:00:00,000 --> 00:00:05,000\nHello.\n")
+    process = ("batch", "process", "-d", "in", "--cache-dir", "cache", "--no-slides")
+    assert gsvr(*process).code == 0
+    (tmp_path / "own").mkdir()
+    text = gsvr("templates", "show", "summary_report").out
+    assert "name: summary_report" in text
+    own = text.replace("name: summary_report", "name: mine")
+    (tmp_path / "own" / "mine.yaml").write_text(own, encoding="utf-8")
+    (tmp_path / "gsvr.yaml").write_text("template_dir: own\n", encoding="utf-8")
+    done = gsvr("batch", "render", "-t", "mine", "--json")
+    assert (done.code, done.lines()[-1]["problems"]) == (0, [])
+    assert (tmp_path / "batch_output" / "mine" / "talk.html").exists()
+
+
+def test_render_with_an_unknown_template_is_a_usage_error_told_once(finished: Gsvr) -> None:
+    done = finished("batch", "render", "-t", "sumary_report")
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.count("there is no template") == 1
+    assert "summary_report" in done.err
+
+
 def test_commands_that_are_named_go_to_the_same_database(gsvr: Gsvr, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "empty.mp4").touch()

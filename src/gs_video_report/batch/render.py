@@ -1,15 +1,28 @@
-"""`gsvr batch render`: the finished reports of a batch anew, with another template. No call."""
+"""`gsvr batch render`: the finished reports of a batch anew, with another template. No call.
+
+Truth: the JSON file of each report; what a rendering in place wrote is stored with its task.
+One report that cannot be rendered does not stop the others; a template that is not there stops
+all of them before the first.
+Never: asks an engine, changes the state of a task.
+Raises: NotFoundError, TemplateError, FatalError (disk full).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gs_video_report.batch.data_models import TaskResult, TaskStatus, VideoTask
+from gs_video_report.batch.data_models import (
+    BatchOptions,
+    OutputFile,
+    TaskResult,
+    TaskStatus,
+    VideoTask,
+)
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.errors import FatalError, GsvrError
+from gs_video_report.errors import FatalError, FileMissingError, GsvrError
 from gs_video_report.report.paths import output_paths, pattern_of
 from gs_video_report.report.rerender import rerender
 from gs_video_report.templates.loader import Template, load_template
@@ -30,6 +43,7 @@ async def render_batch(
     compute: ComputeBackend,
     template_name: str | None,
     on_done: Callable[[int, int], None],
+    template_dir: Path | None = None,
 ) -> RenderReport:
     """Render every finished report of the batch.
 
@@ -37,48 +51,82 @@ async def render_batch(
         template_name: another template; its reports go to that template's own folders, and those
             that are there stay. None renders each task's own template anew, in place.
         on_done: called with (rendered, all) after each report.
+        template_dir: the user's templates of today; those of the batch are looked for as well.
 
-    Raises: NotFoundError, TemplateError, FatalError (disk full).
+    Raises: NotFoundError, TemplateError (there is no `template_name`), FatalError (disk full).
     """
     row = await queue.get_batch(ref)
+    shelf = _Shelf(row.options, template_dir, template_name)
+    if template_name is not None:
+        shelf.template(template_name)
     report = RenderReport()
     counts = await queue.counts(row.batch_id)
     total = counts.completed + counts.skipped
-    known: dict[str, Template] = {}
-
-    async def one(task: VideoTask, result: TaskResult) -> None:
-        name = template_name or task.template
-        known[name] = known.get(name) or load_template(name, row.options.user_templates)
-        directory, stem = output_paths(
-            task.video.relative_path or Path(task.video.source).name,
-            name,
-            pattern_of(row.options.output_pattern, name, row.options.template),
-            seq=task.seq,
-            batch=task.batch_id,
-            output_name=task.video.output_name,
-        )
-        source = next((o.path for o in result.outputs if o.kind == "json"), "")
-        outputs = await compute.run(
-            rerender,
-            str(Path(row.options.output_dir) / source),
-            known[name],
-            list(row.options.formats),
-            row.options.output_dir,
-            directory,
-            stem,
-        )
-        if template_name in (None, task.template):
-            await queue.replace_result(task, replace(result, outputs=tuple(outputs)))
-        report.rendered += 1
-        on_done(report.rendered, total)
-
     async for task in queue.iter_tasks(row.batch_id, {TaskStatus.COMPLETED, TaskStatus.SKIPPED}):
         if task.result is None:
             continue
         try:
-            await one(task, task.result)
+            template = shelf.template(template_name or task.template)
+            outputs = await _render(task, task.result, template, row.options, compute)
+            if template.name == task.template:
+                await queue.replace_result(task, replace(task.result, outputs=tuple(outputs)))
         except FatalError:
             raise
         except GsvrError as error:
             report.problems.append((task.ref, error))
+            continue
+        report.rendered += 1
+        on_done(report.rendered, total)
     return report
+
+
+class _Shelf:
+    """Where templates are looked for, and those that were read.
+
+    A template that the user names is one of today's; a task's own is first one of its batch.
+    """
+
+    def __init__(self, options: BatchOptions, today: Path | None, named: str | None) -> None:
+        of_batch = options.user_templates
+        self._folders: Sequence[Path | None] = (of_batch, today) if not named else (today, of_batch)
+        self._read: dict[str, Template] = {}
+
+    def template(self, name: str) -> Template:
+        """The template called `name`. Raises: TemplateError."""
+        if name not in self._read:
+            given = [folder for folder in self._folders if folder is not None]
+            holding = [folder for folder in given if (folder / f"{name}.yaml").is_file()]
+            self._read[name] = load_template(name, next(iter(holding or given), None))
+        return self._read[name]
+
+
+async def _render(
+    task: VideoTask,
+    result: TaskResult,
+    template: Template,
+    options: BatchOptions,
+    compute: ComputeBackend,
+) -> Sequence[OutputFile]:
+    """Write one report; the files that it has now."""
+    source = next((o.path for o in result.outputs if o.kind == "json"), None)
+    if source is None:
+        raise FileMissingError(
+            "the report has no JSON file to be rendered from", hint="gsvr batch verify --repair"
+        )
+    directory, stem = output_paths(
+        task.video.relative_path or Path(task.video.source).name,
+        template.name,
+        pattern_of(options.output_pattern, template.name, options.template),
+        seq=task.seq,
+        batch=task.batch_id,
+        output_name=task.video.output_name,
+    )
+    return await compute.run(
+        rerender,
+        str(Path(options.output_dir) / source),
+        template,
+        list(options.formats),
+        options.output_dir,
+        directory,
+        stem,
+    )
