@@ -34,6 +34,7 @@ from gs_video_report.report.model import VideoReport
 from tests.fakes.gemini import KEY, FakeGemini
 from tests.fakes.gemini_bodies import line_text, lines_between
 from tests.support.gemini import Bench, Recording, VirtualTime, bench, recording
+from tests.support.purse import MemoryPurse
 
 pytest.importorskip("google.genai")
 SECOND_KEY = "another-fake-key-9876543210"
@@ -657,7 +658,8 @@ async def test_the_cost_limit_is_never_passed_at_the_service(
     tmp_path: Path, fake: FakeGemini
 ) -> None:
     limit = 0.35
-    limiter = ApiLimiter(cost_limit_usd=limit)
+    money = MemoryPurse(limit)
+    limiter = ApiLimiter(ledger=money, purse=money)
     stopped = 0
     async with bench(tmp_path / "db", fake.url, limiter=limiter, segment_s=300.0) as on:
         for number in range(8):

@@ -30,6 +30,7 @@ from gs_video_report.errors import (
 from gs_video_report.report.model import Slide, VideoReport
 from tests.fakes.openai import KEY, FakeOpenAI
 from tests.support.llm import Bench, VirtualTime, sentences, write_lecture, write_wav
+from tests.support.purse import MemoryPurse
 
 pytest.importorskip("openai")
 
@@ -395,7 +396,8 @@ async def test_server_that_never_stops_refusing_gives_the_task_back(
 async def test_cost_limit_holds_before_the_request_is_sent(
     fake: FakeOpenAI, tmp_path: Path, lecture: Path
 ) -> None:
-    bench = await Bench.open(tmp_path, VirtualTime().limiter(cost_limit_usd=0.01))
+    money = MemoryPurse(0.01)
+    bench = await Bench.open(tmp_path, VirtualTime().limiter(ledger=money, purse=money))
     with pytest.raises(LimitReached, match="cost limit"):
         await report_of(bench, fake, lecture, price_in=5.0, price_out=50.0)
     await bench.close()

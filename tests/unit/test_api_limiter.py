@@ -24,6 +24,7 @@ from gs_video_report.batch.limiter_models import (
     next_day_start,
 )
 from gs_video_report.errors import LimitReached, QueueBusy, RetryableError
+from tests.support.purse import MemoryPurse
 
 NOON = datetime(2026, 3, 2, 20, 0, tzinfo=UTC)  # noon in California
 
@@ -414,29 +415,46 @@ async def test_quota_that_the_provider_calls_spent_stays_so_until_its_midnight()
 
 
 async def test_cost_limit_counts_all_buckets_and_earlier_runs() -> None:
-    limiter = limiter_of(FakeTime(), cost_limit_usd=1.0, spent_usd=0.5)
+    money = MemoryPurse(1.0, spent_usd=0.5)
+    limiter = limiter_of(FakeTime(), ledger=money, purse=money)
     async with limiter.reserve("b", usd=0.3):
         pass
-    with pytest.raises(LimitReached) as caught:
+    with pytest.raises(LimitReached, match="cost limit"):
         async with limiter.reserve("other", usd=0.3):
             pass
-    assert caught.value.message == (
-        "the next request could pass the cost limit of $1.00 ($0.80 spent, up to $0.30 more)"
-    )
-    assert caught.value.resume_at is None
+    await limiter.flush()
+    assert (money.spent_usd, money.holds) == (pytest.approx(0.8), {})
 
 
 async def test_cost_in_flight_is_waited_for_and_not_exceeded() -> None:
-    time = FakeTime()
-    limiter = limiter_of(time, cost_limit_usd=1.0)
+    time, money = FakeTime(), MemoryPurse(1.0)
+    limiter = limiter_of(time, ledger=money, purse=money)
     users = Users(time, limiter)
     async with limiter.reserve("other", usd=0.8) as first:
         users.add("next", usd=0.5)
         await time.settle()
         assert users.names == []
         first.settle(usd=0.1)
+    await time.settle()
+    assert users.names == ["next"]
+
+
+async def test_money_of_a_request_that_was_given_up_is_given_back() -> None:
+    """Cancelled while waiting, cancelled after the grant, and never settled: no hold is left."""
+    time, money = FakeTime(), MemoryPurse(1.0)
+    limiter = limiter_of(time, BucketConfig(max_in_flight=1), ledger=money, purse=money)
+    users = Users(time, limiter)
+    users.add("holder", hold=True, usd=0.4)
+    users.add("waiter", hold=True, usd=0.4)
+    await time.settle()
+    for name in ("waiter", "holder"):
+        users.tasks[name].cancel()
         await time.settle()
-        assert users.names == ["next"]
+    async with limiter.reserve("b", usd=0.9) as reservation:
+        reservation.cancel()
+    await limiter.flush()
+    assert money.holds == {}
+    assert money.spent_usd == 0.0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,16 +13,19 @@ from gs_video_report.batch.data_models import BatchCounts, BatchOptions, Usage
 from gs_video_report.batch.limiter_models import UsageEntry, UsageTotals
 from gs_video_report.batch.limits import (
     Budget,
+    SharedPurse,
     UsageLedger,
     bucket_config,
     bucket_parts,
     budget,
     local_day,
     make_limiter,
+    purse_of,
     run_budget,
-    with_resume_time,
 )
 from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.spending import Spending, iso_ms
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LimitReached
 
@@ -61,13 +65,52 @@ def test_a_day_is_24_hours_or_the_clock_was_changed() -> None:
     assert start <= datetime(2026, 11, 22, 13, 5, tzinfo=UTC) < end
 
 
-def test_only_the_budget_of_the_day_gets_a_time_to_resume() -> None:
-    spent = LimitReached("spent", limit_usd=1.0, spent_usd=1.0)
-    told = with_resume_time(spent, Budget(1.0, "2026-11-23T00:00:00.000Z"))
-    assert told.resume_at == "2026-11-23T00:00:00.000Z"
-    assert with_resume_time(spent, Budget(1.0)) is spent
-    quota = LimitReached("quota", resume_at="x")
-    assert with_resume_time(quota, Budget(1.0, "y")) is quota
+async def open_purse(database: Database, process: str, **limits: float) -> SharedPurse:
+    purse = purse_of(Spending(database, "b1", process), replace(BatchOptions(), **limits))
+    assert purse is not None
+    return purse
+
+
+def test_without_a_limit_no_money_is_set_aside() -> None:
+    assert purse_of(cast(Spending, None), BatchOptions()) is None
+
+
+async def test_only_the_budget_of_the_day_gets_a_time_to_resume(tmp_path: Path) -> None:
+    async with await Database.open(tmp_path / "t.db") as database:
+        batch = await open_purse(database, "p1", cost_limit_usd=1.0, daily_cost_limit_usd=5.0)
+        with pytest.raises(
+            LimitReached, match=r"the cost limit of \$1 .* up to \$1.5000"
+        ) as caught:
+            await batch.take("h1", 1.5)
+        assert caught.value.resume_at is None
+        day = await open_purse(database, "p1", daily_cost_limit_usd=1.0)
+        with pytest.raises(LimitReached, match=r"the daily cost limit of \$1 ") as caught:
+            await day.take("h2", 1.5)
+        assert caught.value.resume_at == iso_ms(local_day(datetime.now(UTC))[1])
+
+
+async def test_what_another_process_set_aside_is_waited_for_while_it_lives(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    async with await Database.open(path) as database:
+        queue = TaskQueue(database)
+        with ProcessLock(path, "lives"):
+            mine = await open_purse(database, "mine", cost_limit_usd=1.0)
+            other = await open_purse(database, "lives", cost_limit_usd=1.0)
+            assert await other.take("theirs", 0.7)
+            assert not await mine.take("early", 0.5)
+            cheap = UsageEntry("gemini/m/k", datetime.now(UTC), 1, 1, 1, 0.1, "theirs")
+            await UsageLedger(queue, "b1").record(cheap)
+            assert await mine.take("late", 0.5)
+
+
+async def test_what_a_killed_process_set_aside_counts_as_spent(tmp_path: Path) -> None:
+    async with await Database.open(tmp_path / "t.db") as database:
+        dead = await open_purse(database, "dead", cost_limit_usd=1.0)
+        assert await dead.take("theirs", 0.7)
+        mine = await open_purse(database, "mine", cost_limit_usd=1.0)
+        with pytest.raises(LimitReached, match=r"\$0.7000 perhaps spent by a run that was killed"):
+            await mine.take("mine", 0.5)
+        assert await mine.take("small", 0.3)
 
 
 async def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:
@@ -84,9 +127,8 @@ async def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:
         options = replace(BatchOptions(), daily_cost_limit_usd=0.5)
         found = await run_budget(queue, options, BatchCounts(usd=0.35))
         assert found.limit_usd == pytest.approx(0.5)
-        limiter = make_limiter(
-            queue, "b1", bucket_config("gemini", {}), found, 0.35, ("gemini/m/k1",)
-        )
+        purse = await open_purse(database, "p1", daily_cost_limit_usd=0.5)
+        limiter = make_limiter(queue, "b1", bucket_config("gemini", {}), ("gemini/m/k1",), purse)
         with pytest.raises(LimitReached):
             async with limiter.reserve("gemini/m/k1", usd=0.2):
                 raise AssertionError
@@ -95,3 +137,4 @@ async def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:
         await limiter.flush()
         day = await queue.usage_since("2000-01-01T00:00:00.000Z")
         assert day == Usage(4, 151, 16, pytest.approx(0.45))
+        assert await database.read("SELECT * FROM holds") == []

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -26,13 +27,16 @@ from gs_video_report.batch.limiter_models import (
     BucketConfig,
     Ledger,
     LimiterSnapshot,
+    Purse,
     UsageEntry,
     next_day_start,
 )
-from gs_video_report.errors import GsvrError, LimitReached, RetryableError
+from gs_video_report.errors import GsvrError, RetryableError
 
 LEDGER_REFRESH_S = 60.0
 """How soon the spending of other processes is noticed."""
+PURSE_POLL_S = 0.5
+"""How soon it is noticed that a request of another process cost less than it might have."""
 
 
 def utc_now() -> datetime:
@@ -99,7 +103,9 @@ class Reservation(Claim):
             raise RuntimeError("the reservation was not granted yet")
         if self.used is not None:
             raise RuntimeError("the reservation was settled already")
-        return UsageEntry(self.bucket, self.started_at, requests, tokens_in, tokens_out, usd)
+        return UsageEntry(
+            self.bucket, self.started_at, requests, tokens_in, tokens_out, usd, self.hold
+        )
 
 
 class ApiLimiter:
@@ -113,8 +119,7 @@ class ApiLimiter:
         sleep: as asyncio.sleep, on that clock.
         ledger: where daily usage survives; None = daily quotas count from now.
         wall_clock: aware UTC time, for days and `resume_at`.
-        cost_limit_usd: of the batch, over all buckets; None = none.
-        spent_usd: what the batch has spent before.
+        purse: the money shared with other processes; None = there is no limit on it.
     """
 
     def __init__(
@@ -125,15 +130,14 @@ class ApiLimiter:
         ledger: Ledger | None = None,
         *,
         wall_clock: Callable[[], datetime] = utc_now,
-        cost_limit_usd: float | None = None,
-        spent_usd: float = 0.0,
+        purse: Purse | None = None,
     ) -> None:
         self._clock = clock
         self._sleep = sleep
         self._ledger = ledger
         self._wall_clock = wall_clock
-        self._cost_limit = cost_limit_usd
-        self._spent_usd = spent_usd
+        self._purse = purse
+        self._spent_usd = 0.0
         self._buckets: dict[str, Bucket] = {}
         self._lines: dict[str, Line] = {}
         self._unrecorded: deque[UsageEntry] = deque()
@@ -159,8 +163,8 @@ class ApiLimiter:
         Args:
             tokens, usd: estimates; `r.settle()` corrects them.
 
-        Raises (on entering): LimitReached, with `resume_at` for a daily quota, without it for
-            the cost limit; what the ledger raises. Cancellation: takes nothing, and the next
+        Raises (on entering): LimitReached, with `resume_at` unless only the user can end it; what
+            ledger and purse raise. Cancellation: takes nothing, and the next
             in line goes on.
         """
         return Reservation(self, bucket, requests, tokens, usd)
@@ -170,7 +174,7 @@ class ApiLimiter:
     ) -> Reservation:
         """Like `reserve`, granted at once or not at all; use it with `async with`, too.
 
-        The day's usage is taken as it was read last (`load()`).
+        The day's usage is taken as it was read last (`load()`); money is not set aside.
 
         Raises: RetryableError with `retry_after_s` if it would have to wait; LimitReached.
         """
@@ -237,6 +241,11 @@ class ApiLimiter:
                 await self._refresh_if_due(state)
                 if self._leads(state, ticket):
                     delay = self._delay_s(reservation)
+                purse = self._purse
+                if delay <= 0 and purse is not None and _lacks_money(reservation):
+                    if await self._set_aside(purse, reservation):
+                        continue  # others may have gone meanwhile
+                    delay = PURSE_POLL_S
                 if delay <= 0:
                     line.granted(ticket)
                     state.grant(reservation, self._clock(), self._wall_clock())
@@ -244,7 +253,21 @@ class ApiLimiter:
                 await self._pause(ticket, delay)
         finally:
             line.tickets.remove(ticket)
+            if reservation.granted_at is None:
+                self._give_money_back(reservation)
             self._wake(state)
+
+    async def _set_aside(self, purse: Purse, reservation: Reservation) -> bool:
+        """Money for a request, in a name that is known before: a cancelled caller drops it."""
+        reservation.hold = uuid.uuid4().hex
+        if not await purse.take(reservation.hold, reservation.usd):
+            reservation.hold = ""
+        return bool(reservation.hold)
+
+    def _give_money_back(self, reservation: Reservation) -> None:
+        if reservation.hold:
+            now = self._wall_clock()
+            self._record(UsageEntry(reservation.bucket, now, 0, 0, 0, 0.0, reservation.hold))
 
     def _leads(self, state: Bucket, ticket: Ticket) -> bool:
         """Whether it is this one's turn; else the one whose turn it is wakes."""
@@ -277,23 +300,7 @@ class ApiLimiter:
     def _delay_s(self, reservation: Reservation) -> float:
         """Seconds to wait; inf = until something in flight ends. Raises: LimitReached."""
         state = self._bucket(reservation.bucket)
-        delay = state.delay_s(reservation, self._clock(), self._wall_clock())
-        return math.inf if self._waits_for_cost(reservation) else delay
-
-    def _waits_for_cost(self, reservation: Reservation) -> bool:
-        """True while something in flight may turn out cheaper. Raises: LimitReached."""
-        limit = self._cost_limit
-        if limit is None:
-            return False
-        if self._spent_usd >= limit or self._spent_usd + reservation.usd > limit:
-            raise LimitReached(
-                f"the next request could pass the cost limit of {_usd(limit)} "
-                f"({_usd(self._spent_usd)} spent, up to {_usd(reservation.usd)} more)",
-                hint="raise the limit with --cost-limit, then resume the batch",
-                limit_usd=limit,
-                spent_usd=round(self._spent_usd, 6),
-            )
-        return self._spent_usd + self._reserved_usd() + reservation.usd > limit
+        return state.delay_s(reservation, self._clock(), self._wall_clock())
 
     # --- settling -------------------------------------------------------------------------------
 
@@ -319,13 +326,16 @@ class ApiLimiter:
         self._bucket(reservation.bucket).in_flight.discard(reservation)
         self._wake_all()
         used = reservation.used
-        if self._ledger is None or used is None or used.requests == 0:
-            return
-        self._unrecorded.append(used)
+        if self._ledger is not None and used is not None and (used.requests or used.hold):
+            await asyncio.shield(self._record(used))
+
+    def _record(self, entry: UsageEntry) -> asyncio.Future[None]:
+        """Store a row beside the work."""
+        self._unrecorded.append(entry)
         task = asyncio.ensure_future(self._store_rows_later())
         self._records.add(task)
         task.add_done_callback(self._records.discard)
-        await asyncio.shield(task)
+        return task
 
     async def _store_rows_later(self) -> None:
         with suppress(GsvrError):  # kept in `_unrecorded`: the reply is worth more than its row
@@ -336,6 +346,7 @@ class ApiLimiter:
             while self._unrecorded and self._ledger is not None:
                 await self._ledger.record(self._unrecorded[0])
                 self._unrecorded.popleft()
+        self._wake_all()
 
     # --- the day --------------------------------------------------------------------------------
 
@@ -376,11 +387,10 @@ class ApiLimiter:
         return sum(one.usd for one in held if one.used is None)
 
     def _wake_all(self) -> None:
-        """The cost limit spans buckets, so what ends in one may let another go."""
+        """Money spans buckets, so what ends in one may let another go."""
         for state in self._buckets.values():
             self._wake(state)
 
 
-def _usd(value: float) -> str:
-    """Cents where they tell enough, else four digits."""
-    return f"${value:.2f}" if value == 0 or value >= 0.1 else f"${value:.4f}"
+def _lacks_money(reservation: Reservation) -> bool:
+    return reservation.usd > 0 and not reservation.hold

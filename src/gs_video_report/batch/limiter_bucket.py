@@ -46,6 +46,7 @@ class Claim:
         self.granted_at: float | None = None
         self.started_at: datetime | None = None
         self.used: UsageEntry | None = None
+        self.hold = ""
         self.request_use: Use | None = None
         self.token_use: Use | None = None
 

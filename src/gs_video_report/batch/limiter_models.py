@@ -47,6 +47,8 @@ class UsageEntry:
     tokens_in: int
     tokens_out: int
     usd: float
+    hold: str = ""
+    """The money set aside for it, which the row takes the place of; empty = none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,29 @@ class Ledger(Protocol):
     """Where usage survives a restart; several processes may share it."""
 
     async def record(self, entry: UsageEntry) -> None:
-        """Store one row durably. Raises: GsvrError; the limiter keeps the row and tries again."""
+        """Store one row durably, and end its hold; a row without requests only ends its hold.
+
+        Raises: GsvrError; the limiter keeps the row and tries again.
+        """
 
     async def usage_since(
         self, bucket: str, since: datetime, *, count_output_tokens: bool
     ) -> UsageTotals:
         """Sums of the bucket's rows at or after `since` (UTC), of all processes."""
+        ...
+
+
+class Purse(Protocol):
+    """The money that all processes of a database may spend together."""
+
+    async def take(self, hold: str, usd: float) -> bool:
+        """Set `usd` aside until the usage row with this `hold` is stored.
+
+        Returns:
+            False = too much is in flight at the moment; nothing was set aside.
+
+        Raises: LimitReached when it would pass the limit even if nothing were in flight.
+        """
         ...
 
 
@@ -97,7 +116,7 @@ class LimiterSnapshot:
 
     buckets: tuple[BucketSnapshot, ...]
     spent_usd: float
-    """By the batch, what earlier runs spent included."""
+    """By this process."""
     reserved_usd: float
     """Estimates of what is in flight."""
     unrecorded: int

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.data_models import BatchCounts, BatchOptions, Usage
 from gs_video_report.batch.limiter_models import BucketConfig, UsageEntry, UsageTotals
+from gs_video_report.batch.spending import Spending, Sums, iso_ms, local_day
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LimitReached
 
@@ -26,7 +27,7 @@ class UsageLedger:
     batch_id: str
 
     async def record(self, entry: UsageEntry) -> None:
-        """One row, at the time of the request."""
+        """One row, at the time of the request; its hold ends with it."""
         provider, model, key_id = bucket_parts(entry.bucket)
         usage = Usage(entry.requests, entry.tokens_in, entry.tokens_out, entry.usd)
         await self.queue.record_usage(
@@ -36,6 +37,7 @@ class UsageLedger:
             key_id=key_id,
             batch_id=self.batch_id,
             at=iso_ms(entry.at),
+            hold=entry.hold,
         )
 
     async def usage_since(
@@ -50,16 +52,52 @@ class UsageLedger:
         return UsageTotals(usage.requests, usage.tokens_in + out, usage.usd)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedPurse:
+    """`limiter_models.Purse` on the database: all processes together keep the limits."""
+
+    spending: Spending
+    batch_limit: float | None
+    day_limit: float | None
+
+    async def take(self, hold: str, usd: float) -> bool:
+        """See `Purse.take`. LimitReached has `resume_at` when the day's limit binds."""
+        now = datetime.now(UTC)
+        standing = await self.spending.take(
+            hold, usd, batch_limit=self.batch_limit, day_limit=self.day_limit, now=now
+        )
+        if standing is None:
+            return True
+        doubt = await self.spending.in_doubt(now)
+        _check(standing.batch, doubt.batch, usd, self.batch_limit, None)
+        _check(standing.day, doubt.day, usd, self.day_limit, iso_ms(local_day(now)[1]))
+        return False
+
+
+def _check(sums: Sums, doubt: Sums, usd: float, limit: float | None, resume_at: str | None) -> None:
+    """Raises: LimitReached when `usd` would not fit even if nothing were in flight."""
+    if limit is None or Sums(sums.spent, doubt.held).fits(usd, limit):
+        return
+    parts = [f"${sums.spent:.4f} spent", f"up to ${usd:.4f} more"]
+    if doubt.held:
+        parts.insert(1, f"${doubt.held:.4f} perhaps spent by a run that was killed")
+    which, option = ("daily cost limit", "--daily-cost-limit")
+    if resume_at is None:
+        which, option = ("cost limit", "--cost-limit")
+    told = {"limit_usd": limit, "spent_usd": round(sums.spent, 6)}
+    later = "it goes on after midnight, or with" if resume_at else "resume the batch with"
+    raise LimitReached(
+        f"the next request could pass the {which} of ${limit:g} ({', '.join(parts)})",
+        hint=f"{later} a higher {option}",
+        **(told if resume_at is None else told | {"resume_at": resume_at}),
+    )
+
+
 def bucket_parts(bucket: str) -> tuple[str, str, str]:
     """(provider, model, key id) of a bucket's name; models may hold slashes themselves."""
     provider, _, rest = bucket.partition("/")
     model, _, key_id = rest.rpartition("/")
     return provider, model, key_id
-
-
-def iso_ms(moment: datetime) -> str:
-    """UTC with milliseconds, as the database writes times."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def bucket_config(engine: str, engine_options: Mapping[str, Any]) -> BucketConfig:
@@ -102,13 +140,6 @@ def budget(options: BatchOptions, batch_usd: float, today_usd: float, midnight: 
     return Budget(by_day, iso_ms(midnight))
 
 
-def local_day(now: datetime) -> tuple[datetime, datetime]:
-    """The last and the next midnight of this machine's zone around `now` (aware)."""
-    local = now.astimezone()
-    start = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    return start, start + timedelta(days=1)
-
-
 async def run_budget(queue: TaskQueue, options: BatchOptions, counts: BatchCounts) -> Budget:
     """`budget()` with the sums of the ledger."""
     start, midnight = local_day(datetime.now(UTC))
@@ -120,30 +151,22 @@ def make_limiter(
     queue: TaskQueue,
     batch_id: str,
     config: BucketConfig,
-    limit: Budget,
-    spent_usd: float,
     buckets: tuple[str, ...],
+    purse: SharedPurse | None = None,
 ) -> ApiLimiter:
     """The limiter of one run of a batch.
 
     Args:
-        spent_usd: by the batch so far; counts towards the limit.
         buckets: names of the engine's buckets, one per model and key.
+        purse: None = what is spent has no limit.
     """
     return ApiLimiter(
-        dict.fromkeys(buckets, config),
-        ledger=UsageLedger(queue, batch_id),
-        cost_limit_usd=limit.limit_usd,
-        spent_usd=spent_usd,
+        dict.fromkeys(buckets, config), ledger=UsageLedger(queue, batch_id), purse=purse
     )
 
 
-def with_resume_time(error: LimitReached, limit: Budget) -> LimitReached:
-    """The same error with the time at which the day's budget is free again, if that bound."""
-    if limit.resume_at is None or "limit_usd" not in error.data:
-        return error
-    return LimitReached(
-        f"the daily cost limit is reached: {error.message}",
-        hint="it goes on after midnight, or with a higher --daily-cost-limit",
-        **{**error.data, "resume_at": limit.resume_at},
-    )
+def purse_of(spending: Spending, options: BatchOptions) -> SharedPurse | None:
+    """The limits of the options on the database's money; None when there are none."""
+    if options.cost_limit_usd is None and options.daily_cost_limit_usd is None:
+        return None
+    return SharedPurse(spending, options.cost_limit_usd, options.daily_cost_limit_usd)

@@ -35,8 +35,8 @@ from gs_video_report.batch.limits import (
     Budget,
     bucket_config,
     make_limiter,
+    purse_of,
     run_budget,
-    with_resume_time,
 )
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
@@ -44,6 +44,7 @@ from gs_video_report.batch.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
 from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.snapshot import display_name
+from gs_video_report.batch.spending import Spending
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.stop_signals import StopSignals
 from gs_video_report.batch.task_queue import TaskQueue
@@ -55,7 +56,7 @@ from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
 from gs_video_report.engines.base import Engine
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
-from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
+from gs_video_report.errors import ExitCode, GsvrError, from_os_error
 from gs_video_report.files import sweep_temps, temp_name, write_atomic
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.notices import tuning_text
@@ -261,7 +262,9 @@ class BatchProcessor:
         own = name == options.engine
         given = options.engine_options if own else self.settings.engine_options.get(name, {})
         config = bucket_config(name, given)
-        limiter = make_limiter(queue, batch_id, config, limit, counts.usd, engine.buckets)
+        spending = Spending(self.database, batch_id, parts.lock.process_id)
+        purse = purse_of(spending, options) if paid else None
+        limiter = make_limiter(queue, batch_id, config, engine.buckets, purse)
         self._limit_usd = limit.limit_usd
         runner = BatchTaskRunner(
             engine=engine,
@@ -292,8 +295,6 @@ class BatchProcessor:
             outcome = await pool.run()
         finally:
             await limiter.flush()
-        if isinstance(outcome.error, LimitReached):
-            outcome = replace(outcome, error=with_resume_time(outcome.error, limit))
         return outcome
 
     def _tuned(self, change: Change) -> None:

@@ -148,19 +148,28 @@ class TaskReads(BatchStore):
         batch_id: str | None = None,
         task_id: int | None = None,
         at: str | None = None,
+        hold: str = "",
     ) -> None:
-        """Add one row to the ledger, at the time of the request.
+        """Add one row to the ledger, at the time of the request; none for no requests.
 
         Args:
             key_id: tells keys apart; a fingerprint, never the key.
             at: ISO-8601 UTC; None means now.
+            hold: the money set aside for it ends in the same transaction; empty = none was.
         """
         row = {
             "at": at or self._now(), "batch_id": batch_id, "task_id": task_id,
             "provider": provider, "model": model, "key_id": key_id, "requests": usage.requests,
             "tokens_in": usage.tokens_in, "tokens_out": usage.tokens_out, "usd": usage.usd,
         }  # fmt: skip
-        await self.db.write(lambda c: c.execute(query("insert_usage"), row).rowcount)
+
+        def work(connection: sqlite3.Connection) -> None:
+            if usage.requests:
+                connection.execute(query("insert_usage"), row)
+            if hold:
+                connection.execute(query("drop_hold"), (hold,))
+
+        await self.db.write(work)
 
     async def usage_since(
         self,
