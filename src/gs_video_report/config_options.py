@@ -159,6 +159,11 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
         key="stall_timeout", low=1.0, high=_DAY_S,
     ),
     Option(
+        "outage_limit_s", Kind.DURATION, 1800.0, _E,
+        "The batch is paused when the network or a service was away for so long.",
+        key="outage_limit", low=1.0, high=7 * _DAY_S, flag="",
+    ),
+    Option(
         "skip_existing", Kind.BOOL, False, _E,
         "Skip videos whose report exists and matches source and template.",
     ),

@@ -188,6 +188,23 @@ class StepCancelled(RetryableError):
     default_hint = "resume the batch"
 
 
+class Unreachable(RetryableError):
+    """A model's service gave no answer: no connection, a cut, nothing in time, or a 5xx.
+
+    Data: `service` (for people); `certain` when the request itself cannot be the reason.
+    """
+
+    code = "E_UNREACHABLE"
+    default_hint = "check the network connection; what is finished is kept"
+
+
+class Refused(RetryableError):
+    """The other side refused for rate; `retry_after_s` is what it asked for, if it did."""
+
+    code = "E_RATE_LIMITED"
+    default_hint = "nothing to do: it is asked again, more slowly"
+
+
 class UploadGone(RetryableError):
     """An uploaded recording is not at the service any more."""
 
@@ -398,6 +415,13 @@ class LimitReached(GsvrError):
         """ISO-8601 UTC time at which the batch can go on, if known."""
         value = self.data.get("resume_at")
         return None if value is None else str(value)
+
+
+class NetworkOutage(LimitReached):
+    """A service could not be reached for a long time; the batch pauses, no task lost a try."""
+
+    code = "E_OUTAGE"
+    default_hint = "resume the batch when the network or the service is back"
 
 
 # --- the command was wrong; nothing was started ------------------------------------------------

@@ -29,6 +29,7 @@ from gs_video_report.errors import (
     PermanentError,
     RetryableError,
     StepCancelled,
+    Unreachable,
 )
 from gs_video_report.report.model import VideoReport
 from tests.fakes.gemini import KEY, FakeGemini
@@ -513,13 +514,13 @@ async def test_a_file_without_speech_gives_an_empty_transcript(
 @pytest.mark.parametrize(
     ("op", "fault", "kind", "words"),
     [
-        ("generate", "internal", RetryableError, "answered 500"),
-        ("generate", "overloaded", RetryableError, "answered 503"),
-        ("generate", "deadline", RetryableError, "answered 504"),
-        ("generate", "bad_gateway", RetryableError, "answered 502"),
+        ("generate", "internal", Unreachable, "answered 500"),
+        ("generate", "overloaded", Unreachable, "answered 503"),
+        ("generate", "deadline", Unreachable, "answered 504"),
+        ("generate", "bad_gateway", Unreachable, "answered 502"),
         ("generate", "html", RetryableError, "no proper answer"),
-        ("generate", "cut", RetryableError, "cut"),
-        ("generate", "cut_answer", RetryableError, "cut"),
+        ("generate", "cut", Unreachable, "cut"),
+        ("generate", "cut_answer", Unreachable, "cut"),
         ("generate", "bad_request", PermanentError, "invalid argument"),
         ("generate", "too_long", PermanentError, "token count"),
         ("generate", "no_model", FatalError, "no model 'gemini-3.8-flash'"),
@@ -528,9 +529,9 @@ async def test_a_file_without_speech_gives_an_empty_transcript(
         ("generate", "disabled", AuthenticationError, "does not allow"),
         ("generate", "not_active", RetryableError, "not ready"),
         ("start", "bad_key", AuthenticationError, "refuses the key"),
-        ("start", "overloaded", RetryableError, "answered 503"),
-        ("start", "cut", RetryableError, "cut"),
-        ("get", "internal", RetryableError, "answered 500"),
+        ("start", "overloaded", Unreachable, "answered 503"),
+        ("start", "cut", Unreachable, "cut"),
+        ("get", "internal", Unreachable, "answered 500"),
     ],
 )
 async def test_errors_of_the_service_become_ours(

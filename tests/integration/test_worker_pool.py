@@ -19,6 +19,7 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
+from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
@@ -46,6 +47,8 @@ class Recorder:
     retried: list[int] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    back: list[str] = field(default_factory=list)
 
     def task_started(self, task: VideoTask, slot: int) -> None: ...
 
@@ -63,6 +66,12 @@ class Recorder:
 
     def task_released(self, task: VideoTask) -> None:
         self.released.append(task.seq)
+
+    def service_lost(self, outage: Outage, seconds: float) -> None:
+        self.lost.append(outage.label)
+
+    def service_back(self, outage: Outage, seconds: float) -> None:
+        self.back.append(outage.label)
 
 
 @dataclass

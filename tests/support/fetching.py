@@ -27,6 +27,7 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
+from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
@@ -130,6 +131,8 @@ class Listener:
     def task_finished(self, *_: Any) -> None: ...
     def task_skipped(self, *_: Any) -> None: ...
     def task_released(self, task: VideoTask) -> None: ...
+    def service_lost(self, outage: Outage, seconds: float) -> None: ...
+    def service_back(self, outage: Outage, seconds: float) -> None: ...
 
     def task_failed(self, task: VideoTask, error: GsvrError, seconds: float) -> None:
         self.errors.append(error)

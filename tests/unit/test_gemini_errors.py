@@ -18,14 +18,15 @@ from gs_video_report.engines.gemini_errors import (
     next_reset,
     read_error,
 )
-from gs_video_report.engines.llm.quota import Refused
 from gs_video_report.errors import (
     AuthenticationError,
     FatalError,
     GsvrError,
     LimitReached,
     PermanentError,
+    Refused,
     RetryableError,
+    Unreachable,
     UploadGone,
 )
 from tests.fakes.gemini_bodies import SHAPES, quota_error
@@ -45,9 +46,9 @@ MINUTE = quota_error("minute", 10, "gemini-3.8-flash", "39.844676573s")
         ("location", FatalError),
         ("not_active", RetryableError),
         ("exhausted", Refused),
-        ("internal", RetryableError),
-        ("overloaded", RetryableError),
-        ("deadline", RetryableError),
+        ("internal", Unreachable),
+        ("overloaded", Unreachable),
+        ("deadline", Unreachable),
         ("too_long", PermanentError),
         ("bad_request", PermanentError),
     ],

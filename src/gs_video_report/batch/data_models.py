@@ -303,6 +303,8 @@ class BatchOptions:
     """Per task and attempt, active time only."""
     stall_timeout_s: float = 300.0
     """A step without progress for this long is killed."""
+    outage_limit_s: float = 1800.0
+    """The batch pauses when a service could not be reached for so long."""
     skip_existing: bool = False
     language: str = "auto"
     """Spoken language: ISO 639-1 code, or auto."""
@@ -415,10 +417,10 @@ class BatchResult:
     error_report: str | None = None
     command_tail: str = ""
     """Options that a following command needs to find the batch, such as ` --db x.db`."""
-
-
     tuning: tuple[tuple[str, dict[str, Any]], ...] = ()
     """Changes of concurrency in this run, oldest first: (ISO-8601 UTC, {old, new, reason})."""
+
+
 def check_task_transition(old: TaskStatus, new: TaskStatus) -> None:
     """Raise `UsageError` unless a task may go from `old` to `new`."""
     if new not in TASK_TRANSITIONS[old]:

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from gs_video_report.batch.limits import (
     purse_of,
     run_budget,
 )
+from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, remove_dead
@@ -60,6 +62,7 @@ from gs_video_report.errors import ExitCode, GsvrError, from_os_error
 from gs_video_report.files import sweep_temps, temp_name, write_atomic
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.notices import tuning_text
+from gs_video_report.terminal.network import back_text, lost_text
 from gs_video_report.terminal.printer import Printer, TaskLine
 from gs_video_report.terminal.summary import (
     FailureGroup,
@@ -287,6 +290,7 @@ class BatchProcessor:
             parallel=options.parallel,
             max_retries=options.max_retries,
             timeout_s=options.timeout_s,
+            outage_limit_s=options.outage_limit_s,
         )
         self._tuning = _TuningLog(
             self._record, pool, options.parallel, self.printer, follow=not paid
@@ -542,6 +546,18 @@ class _Listener:
 
     def task_released(self, task: VideoTask) -> None:
         self.monitor.task_released(task)
+
+    def service_lost(self, outage: Outage, seconds: float) -> None:
+        self._tell(lost_text(outage, seconds, datetime.now().astimezone()))
+
+    def service_back(self, outage: Outage, seconds: float) -> None:
+        self._tell(back_text(outage, seconds))
+
+    def _tell(self, text: str) -> None:
+        """On the screen, and for `gsvr batch watch`."""
+        self.printer.note(text)
+        if self.processor._record is not None:
+            self.processor._record.keep("note", {"text": text})
 
     @property
     def printer(self) -> Printer:

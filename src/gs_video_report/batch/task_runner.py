@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gs_video_report.batch.data_models import (
     BatchOptions,
@@ -23,6 +24,7 @@ from gs_video_report.batch.data_models import (
     Usage,
     VideoTask,
 )
+from gs_video_report.batch.outage import ENGINE
 from gs_video_report.batch.step_journal import MISSING, StepJournal, step_key
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.worker_pool import TaskControl
@@ -38,10 +40,12 @@ from gs_video_report.engines.fetch import (
     youtube_id,
 )
 from gs_video_report.errors import (
+    DownloadError,
     EmptyFileError,
     GsvrError,
     PermanentError,
     StepCancelled,
+    Unreachable,
     from_os_error,
 )
 from gs_video_report.report.model import VideoReport
@@ -107,8 +111,48 @@ class MeteredCompute:
 
 
 @dataclass(slots=True)
+class GatedCompute:
+    """The processes that download from one host, closed while the host cannot be reached.
+
+    Every call tells the task's control how the host answered. Only what goes to the network comes
+    here: a download that the journal knows is not held up.
+    """
+
+    backend: ComputeBackend
+    control: TaskControl
+    host: str
+
+    async def run(self, fn: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """See `ComputeBackend.run`. Raises: DownloadError without a try while it is closed."""
+        is_probe = self.control.line.enter(self.host)
+        try:
+            value = await self.backend.run(fn, *args, **more)
+        except DownloadError as error:
+            if error.data.get("unreachable"):
+                error.data["host"] = self.host
+                is_probe = False  # it ends when the failure is noted, or two would try at a time
+            else:
+                self.control.line.answered(self.host)
+            raise
+        except PermanentError:
+            self.control.line.answered(self.host)
+            raise
+        finally:
+            if is_probe:
+                self.control.line.leave(self.host)
+        self.control.line.answered(self.host)
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+
+@dataclass(slots=True)
 class MeteredLimiter:
-    """A limiter for one task: waiting for quota is not the task's working time."""
+    """A limiter for one task: waiting for quota is not the task's working time.
+
+    It also sees every request of a remote engine, and tells the control when one was answered.
+    """
 
     limiter: Limiter
     control: TaskControl
@@ -129,9 +173,21 @@ class MeteredLimiter:
             async with reservation as quota:
                 granted = 1
                 self.control.call(time.monotonic(), running=1)
-                yield quota
+                with self._answer():
+                    yield quota
         finally:
             self.control.call(time.monotonic(), opened=-1, running=-granted)
+
+    @contextmanager
+    def _answer(self) -> Iterator[None]:
+        """Whatever the service says, it is there; only no answer is none."""
+        try:
+            yield
+        except GsvrError as error:
+            if not isinstance(error, Unreachable | StepCancelled):
+                self.control.line.answered(ENGINE)
+            raise
+        self.control.line.answered(ENGINE)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.limiter, name)
@@ -174,6 +230,10 @@ class JournaledSteps:
             if value is not MISSING:  # its artifacts are gone: this value is of no use any more
                 await self.journal.forget(self.fingerprint, name, part, params)
             return await self._run(name, fn, part, params)
+
+    async def known(self, name: str, params: Mapping[str, Any]) -> dict[int, Any]:
+        """Part -> value of what is journaled for this content. See `TaskContext.known`."""
+        return await self.journal.get_parts(self.fingerprint, name, params)
 
     async def _run(self, name: str, fn: StepFunction, part: int, params: dict[str, Any]) -> Any:
         started = time.monotonic()
@@ -331,7 +391,7 @@ class _TaskRun:
             view=self._view,
             options=asdict(shared.options),
             step=step,
-            compute=compute,
+            compute=GatedCompute(compute, self.control, urlsplit(video.source).hostname or ""),
             cache=shared.cache,
             progress=self.progress,
             priority=task.task_id,
@@ -439,6 +499,7 @@ class _TaskRun:
             step_timeout_s=options.timeout_s,
             stall_timeout_s=options.stall_timeout_s,
             report_media=self._learned,
+            known=steps.known,
             idle=self._idle,
         )
 

@@ -29,6 +29,8 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.outage import DEFAULT_LIMIT_S, FIRST_WAIT_S, OutageWatch
+from gs_video_report.batch.service_line import Line, OpenLine, OutageListener, ServiceLine
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import (
     ComputeCrashed,
@@ -98,6 +100,7 @@ class TaskControl:
     handle: asyncio.Task[TaskResult] | None = None
     skipped: str | None = None
     """Set by the runner when the output was already there: the reason."""
+    line: Line = field(default_factory=OpenLine)
 
     def call(self, now: float, *, opened: int = 0, running: int = 0) -> None:
         """Count calls to compute and to providers: asked for (`opened`), and under way.
@@ -125,7 +128,7 @@ class TaskControl:
 TaskRunner = Callable[[VideoTask, TaskControl], Awaitable[TaskResult]]
 
 
-class PoolListener(Protocol):
+class PoolListener(OutageListener, Protocol):
     """What the pool tells, from the event loop; must not block."""
 
     def task_started(self, task: VideoTask, slot: int) -> None: ...
@@ -149,6 +152,7 @@ class _Running:
     task: VideoTask
     control: TaskControl
     worker_id: str
+    slot: int
 
 
 @dataclass(slots=True)
@@ -164,6 +168,10 @@ class WorkerPool:
     parallel: int = 4
     max_retries: int = 3
     timeout_s: float = 1800.0
+    outage_limit_s: float = DEFAULT_LIMIT_S
+    """The batch is paused when a service has been away for so long."""
+    outage_wait_s: float = FIRST_WAIT_S
+    """Before a service that went away is tried for the first time."""
     lease_s: float = LEASE_S
     heartbeat_s: float = HEARTBEAT_S
     rand: Callable[[], float] = random.random
@@ -175,7 +183,17 @@ class WorkerPool:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _outcome: PoolOutcome | None = None
     _grace: asyncio.Task[None] | None = None
-    _next_slot: int = 1
+    _line: ServiceLine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._line = ServiceLine(
+            self.listener,
+            self._wake.set,
+            self.monotonic,
+            self.rand,
+            self.outage_limit_s,
+            OutageWatch(self.outage_wait_s),
+        )
 
     async def run(self) -> PoolOutcome:
         """Drain the batch; returns when nothing is left to do or a stop was asked for.
@@ -240,14 +258,24 @@ class WorkerPool:
 
     async def _work(self, slot: int) -> None:
         worker_id = f"{self.process_id}/w{slot}"
-        while not self._stopping.is_set() and slot <= self.parallel:
-            tasks = await self.queue.claim(self.batch_id, worker_id, 1, self.lease_s)
+        tasks: list[VideoTask] = []
+        while tasks or self._goes_on(slot):
             if not tasks:
-                if not await self._wait_for_work():
-                    return
-                continue
-            await self._run_one(tasks[0], slot, worker_id)
-            self._wake.set()
+                if not self._line.may_claim(slot):
+                    await self._doze(IDLE_POLL_S)
+                    continue
+                tasks = await self.queue.claim(self.batch_id, worker_id, 1, self.lease_s)
+            worked = bool(tasks)
+            if worked:
+                tasks = await self._run_one(tasks[0], slot, worker_id)
+            self._line.end_probe(slot)
+            if not worked and not await self._wait_for_work():
+                return
+            if worked:
+                self._wake.set()
+
+    def _goes_on(self, slot: int) -> bool:
+        return not self._stopping.is_set() and slot <= self.parallel
 
     async def _wait_for_work(self) -> bool:
         """True when it is worth claiming again; False when the batch is drained."""
@@ -255,19 +283,22 @@ class WorkerPool:
         if counts.open == 0:
             return False
         due = await self.queue.next_due_s(self.batch_id)
-        delay = IDLE_POLL_S if due is None else min(max(due, 0.02), IDLE_POLL_S)
-        self._wake.clear()
-        if not self._stopping.is_set():
-            await _wait(self._wake, delay)
+        await self._doze(IDLE_POLL_S if due is None else min(max(due, 0.02), IDLE_POLL_S))
         return True
 
-    async def _run_one(self, task: VideoTask, slot: int, worker_id: str) -> None:
-        control = TaskControl(self._stopping, self.monotonic())
-        entry = _Running(task, control, worker_id)
+    async def _doze(self, seconds: float) -> None:
+        """Until something happens, at most so long."""
+        self._wake.clear()
+        if not self._stopping.is_set():
+            await _wait(self._wake, seconds)
+
+    async def _run_one(self, task: VideoTask, slot: int, worker_id: str) -> list[VideoTask]:
+        """Work on the task to its end; returns the next one, if it was claimed with that."""
+        control = TaskControl(self._stopping, self.monotonic(), line=self._line)
+        entry = _Running(task, control, worker_id, slot)
         self._running[task.task_id] = entry
         if self._stopping.is_set():  # the claim came back after the stop began
-            await self._settle(entry, StepCancelled("stopped"))
-            return
+            return await self._settle(entry, StepCancelled("stopped"))
         self.listener.task_started(task, slot)
         control.handle = asyncio.create_task(
             self._call(task, control), name=f"gsvr-task-{task.ref}"
@@ -280,7 +311,7 @@ class WorkerPool:
         except asyncio.CancelledError:
             outcome = control.outcome or StepCancelled("stopped")
         # The final write is shielded: a cancelled worker still hands its task back.
-        await asyncio.shield(self._settle(entry, outcome))
+        return await asyncio.shield(self._settle(entry, outcome))
 
     async def _call(self, task: VideoTask, control: TaskControl) -> TaskResult:
         try:
@@ -297,26 +328,33 @@ class WorkerPool:
 
     # --- the end of a task ----------------------------------------------------------------------
 
-    async def _settle(self, entry: _Running, outcome: TaskResult | GsvrError) -> None:
+    async def _settle(self, entry: _Running, outcome: TaskResult | GsvrError) -> list[VideoTask]:
         try:
-            if isinstance(outcome, GsvrError):
-                await self._settle_error(entry, outcome)
-            else:
-                await self._settle_result(entry, outcome)
+            if not isinstance(outcome, GsvrError):
+                return await self._settle_result(entry, outcome)
+            await self._settle_error(entry, outcome)
         except LeaseLost:
             self.listener.task_released(entry.task)
         finally:
             self._running.pop(entry.task.task_id, None)
+        return []
 
-    async def _settle_result(self, entry: _Running, result: TaskResult) -> None:
+    async def _settle_result(self, entry: _Running, result: TaskResult) -> list[VideoTask]:
         if entry.control.skipped is not None:
             await self.queue.skip(entry.task, entry.control.skipped, result)
             self.listener.task_skipped(entry.task, result)
-            return
-        await self.queue.complete(entry.task, result)
+            return []
+        following: list[VideoTask] = []
+        if self._goes_on(entry.slot) and not self._line.is_down():
+            # One commit for the end of this task and the claim of the next one.
+            following = await self.queue.complete_and_claim(entry.task, result, self.lease_s)
+        else:
+            await self.queue.complete(entry.task, result)
         self._tally.finished += 1
+        self._line.finished()
         seconds = self.monotonic() - entry.control.started
         self.listener.task_finished(entry.task, result, seconds)
+        return following
 
     async def _settle_error(self, entry: _Running, error: GsvrError) -> None:
         task = entry.task
@@ -345,6 +383,12 @@ class WorkerPool:
         if isinstance(error, ComputeCrashed):
             error = await self._blame(task, error)
         stored = TaskError(error.code, error.message, error.hint, error.stage, error.data)
+        wait_s = self._line.free_wait_s(task.task_id, error)
+        if wait_s is not None:
+            await self.queue.retry_later(task, stored, wait_s, counts=False)
+            self._tally.released += 1
+            self.listener.task_released(task)
+            return
         decision = retry.decide(error, task.failures, self.max_retries, self.rand())
         if isinstance(decision, retry.Wait):
             await self.queue.retry_later(task, stored, decision.seconds)
@@ -372,6 +416,10 @@ class WorkerPool:
         while True:
             await self._beat()
             self._enforce_time()
+            overdue = self._line.overdue(bool(self._running))
+            if overdue is not None:
+                self._begin_stop(PoolOutcome(StopReason.LIMIT, overdue))
+                self._cancel_all(StepCancelled("stopped"))
             await self.queue.recover(self.batch_id)
             await asyncio.sleep(self.heartbeat_s)
 

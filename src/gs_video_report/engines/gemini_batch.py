@@ -24,8 +24,8 @@ from gs_video_report.engines.gemini_errors import ServiceError, classify
 from gs_video_report.engines.gemini_options import bucket_name
 from gs_video_report.engines.gemini_parts import Reading
 from gs_video_report.engines.gemini_request import Question
-from gs_video_report.engines.llm.quota import Need, Refused, granted
-from gs_video_report.errors import PermanentError, StepCancelled
+from gs_video_report.engines.llm.quota import Need, granted
+from gs_video_report.errors import PermanentError, Refused, StepCancelled
 from gs_video_report.report.model import Notice
 
 STEP_VERSION = 1

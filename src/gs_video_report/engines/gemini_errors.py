@@ -20,7 +20,6 @@ from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from gs_video_report.engines.llm.quota import Refused
 from gs_video_report.errors import (
     AuthenticationError,
     DownloadRefused,
@@ -28,7 +27,9 @@ from gs_video_report.errors import (
     GsvrError,
     LimitReached,
     PermanentError,
+    Refused,
     RetryableError,
+    Unreachable,
     UploadGone,
 )
 
@@ -178,11 +179,13 @@ def classify(error: ServiceError, what: str, *, model: str = "") -> GsvrError:
             f"{what}: {SERVICE} is asked too often", retry_after_s=error.delay_s, status=429
         )
     if error.code in (408, 500, 502, 503, 504) or error.code >= 500 or error.code == 0:
-        return RetryableError(
+        return Unreachable(
             f"{what}: {SERVICE} answered {error.code} ({error.message or 'no reason given'})",
             hint="try again later",
             retry_after_s=OVERLOADED_DELAY_S if error.delay_s is None else error.delay_s,
             status=error.code,
+            service=SERVICE,
+            certain=error.code in (502, 503, 504),
         )
     return _classify_request(error, what, model)
 
@@ -272,18 +275,24 @@ def _from_transport(error: BaseException, what: str, mask: Callable[[str], str])
     """No proper answer: no connection, cut, late, or not JSON."""
     import httpx2
 
+    if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        return Unreachable(
+            f"{what}: {SERVICE} cannot be reached ({mask(str(error)) or 'no answer'})",
+            hint=_NETWORK_HINT,
+            service=SERVICE,
+            certain=True,
+        )
     if isinstance(error, (TimeoutError, httpx2.TimeoutException)):
-        return RetryableError(
+        return Unreachable(
             f"{what}: no answer in time",
             hint="raise the timeout of the gemini engine",
             in_doubt=True,
-        )
-    if isinstance(error, httpx2.ConnectError):
-        return RetryableError(
-            f"{what}: {SERVICE} cannot be reached ({mask(str(error))})", hint=_NETWORK_HINT
+            service=SERVICE,
         )
     if isinstance(error, (httpx2.TransportError, ConnectionError, OSError)):
-        return RetryableError(f"{what}: the connection was cut", hint=_NETWORK_HINT, in_doubt=True)
+        return Unreachable(
+            f"{what}: the connection was cut", hint=_NETWORK_HINT, in_doubt=True, service=SERVICE
+        )
     if isinstance(error, (ValueError, KeyError, TypeError)):
         return RetryableError(
             f"{what}: {SERVICE} sent something that is no proper answer", in_doubt=True

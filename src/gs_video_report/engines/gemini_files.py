@@ -28,11 +28,12 @@ from gs_video_report.engines.gemini_client import (
 )
 from gs_video_report.engines.gemini_options import bucket_name
 from gs_video_report.engines.gemini_upload import Sending, pause
-from gs_video_report.engines.llm.quota import Need, Refused, granted
+from gs_video_report.engines.llm.quota import Need, granted
 from gs_video_report.errors import (
     CorruptMediaError,
     GsvrError,
     PermanentError,
+    Refused,
     RetryableError,
     StepCancelled,
     UnsupportedInputError,

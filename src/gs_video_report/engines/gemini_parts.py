@@ -27,7 +27,7 @@ from gs_video_report.engines.gemini_segments import Window
 from gs_video_report.engines.llm import prompts, selection
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prices import STANDARD, ModelPrice, TokenUse
-from gs_video_report.engines.llm.quota import MAX_REFUSALS, Need, Refused, granted
+from gs_video_report.engines.llm.quota import MAX_REFUSALS, Need, granted
 from gs_video_report.engines.llm.tokens import estimate_tokens
 from gs_video_report.errors import (
     AnswerUnusable,
@@ -35,6 +35,7 @@ from gs_video_report.errors import (
     ContentBlocked,
     LimitReached,
     PermanentError,
+    Refused,
     RetryableError,
     UploadGone,
 )

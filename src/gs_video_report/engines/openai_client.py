@@ -24,7 +24,7 @@ from gs_video_report.engines import openai_errors as errors
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse
 from gs_video_report.engines.llm.tokens import estimate_messages, estimate_tokens
 from gs_video_report.engines.openai_options import DEFAULT_BASE_URL, Key, OpenAIOptions
-from gs_video_report.errors import DependencyMissing, GsvrError, RetryableError
+from gs_video_report.errors import DependencyMissing, GsvrError, RetryableError, Unreachable
 
 CONNECT_TIMEOUT_S = 10.0
 LIST_TIMEOUT_S = 20.0
@@ -312,19 +312,23 @@ class ChatClient:
         }
 
     def _timed_out(self, timeout_s: float) -> GsvrError:
-        return RetryableError(
+        return Unreachable(
             f"{self.options.base_url} did not answer within {timeout_s:g} seconds",
             hint="raise openai.timeout, or use a faster model or server",
+            service=self.options.host,
         )
 
     def _no_answer(self, error: Exception) -> GsvrError:
         openai = require_openai()
-        if isinstance(error, openai.APITimeoutError):
+        unconnected = _is_unconnected(error.__cause__)
+        if isinstance(error, openai.APITimeoutError) and not unconnected:
             return self._timed_out(self.options.timeout_s)
         reason = errors.shown(str(error.__cause__ or error), self._hidden())
-        return RetryableError(
+        return Unreachable(
             f"no answer from {self.options.base_url}: {reason or type(error).__name__}",
             hint="check that the server runs and openai.base_url is right",
+            service=self.options.host,
+            certain=unconnected,
         )
 
     def _hidden(self) -> str:
@@ -338,6 +342,13 @@ class _Unwanted(Exception):
         super().__init__(parameter)
         self.parameter = parameter
         self.error = error
+
+
+def _is_unconnected(cause: BaseException | None) -> bool:
+    """Whether there was no connection at all, so that the request cannot be the reason."""
+    import httpx2
+
+    return isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
 
 
 def _trusted() -> ssl.SSLContext:

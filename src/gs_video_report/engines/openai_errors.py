@@ -12,14 +12,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gs_video_report.engines.llm.quota import Refused
 from gs_video_report.errors import (
     AuthenticationError,
     FatalError,
     GsvrError,
     LimitReached,
     PermanentError,
+    Refused,
     RetryableError,
+    Unreachable,
 )
 
 MAX_SHOWN = 300
@@ -165,6 +166,10 @@ def _by_status(fail: Failure, server: str, said: str) -> GsvrError:
     if fail.status in (408, 409, 425) or fail.status >= 500:
         if fail.status == 501:
             return FatalError(what, hint="this server cannot do what was asked of it")
+        if fail.status >= 500:
+            certain = fail.status in (502, 503, 504)
+            data: dict[str, Any] = {"status": fail.status, "service": server, "certain": certain}
+            return Unreachable(what, hint="try again later", **data, **_wait(fail))
         return RetryableError(what, status=fail.status, **_wait(fail))
     hint = "the server does not accept this kind of request; see its documentation"
     return PermanentError(what, hint=hint, status=fail.status)

@@ -173,10 +173,15 @@ def _accepted(reply: Reply) -> Reply:
 
 
 def status_error(status: int, url: str, headers: Mapping[str, str]) -> GsvrError:
-    """Our error for a status that is no success."""
+    """Our error for a status that is no success.
+
+    Data `unreachable`: the server did not answer properly (5xx); it may be part of an outage.
+    """
     if status in _PASSING or status >= 500:
         what = "too many requests" if status == 429 else f"the server answered {status}"
         data: dict[str, Any] = {"status": status}
+        if status >= 500:
+            data["unreachable"] = True
         wait_s = retry_after_s(headers.get("retry-after", ""), time.time())
         if wait_s is not None:
             data["retry_after_s"] = wait_s
@@ -193,11 +198,13 @@ def network_error(error: Exception, url: str) -> GsvrError:
             reason="certificate",
         )
     if isinstance(error, TimeoutError):
-        return DownloadError(f"{shown(url)}: the server does not answer")
+        return DownloadError(f"{shown(url)}: the server does not answer", unreachable=True)
     if isinstance(error, http.client.HTTPException) and not isinstance(error, ConnectionError):
-        return DownloadError(f"{shown(url)}: the connection was cut, or the answer is no HTTP")
+        return DownloadError(
+            f"{shown(url)}: the connection was cut, or the answer is no HTTP", unreachable=True
+        )
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return DownloadError(f"{shown(url)}: the connection failed ({words})")
+    return DownloadError(f"{shown(url)}: the connection failed ({words})", unreachable=True)
 
 
 def retry_after_s(text: str, now: float) -> float | None:

@@ -51,6 +51,10 @@ _SHARED = ipaddress.ip_network("100.64.0.0/10")
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _NUMERIC = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?\Z")
+_NO_SUCH_NAME = frozenset(
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
+)
+"""A name server answered: the fault is the name's, not the network's."""
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\\u2028\u2029]")
 
 
@@ -230,10 +234,12 @@ def resolve(
     try:
         found = (lookup or socket.getaddrinfo)(host, port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        unknown = isinstance(error, UnicodeError) or getattr(error, "errno", None) in _NO_SUCH_NAME
         raise DownloadError(
             f"the host {host} cannot be found",
             hint="check the spelling of the address and the network connection",
             host=host,
+            unreachable=not unknown,
         ) from error
     check_addresses(host, (str(entry[4][0]) for entry in found), policy)
     if not found:

@@ -57,6 +57,7 @@ _NETWORK = re.compile(
 _NETWORK_CLASSES = frozenset({"TransportError", "SSLError", "ProxyError", "IncompleteRead"})
 _PREFIX = re.compile(r"^(?:ERROR:\s*)?(?:\[[^\]]*\]\s*)?(?:[\w-]{1,40}:\s)?")
 _UNRESOLVED = re.compile(r"Failed to resolve '([\w.-]+)'")
+_NO_SUCH_NAME = re.compile(r"Errno -[25]\]|not known|No address associated", re.IGNORECASE)
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 
 
@@ -99,7 +100,8 @@ def translate(
             reason="format",
         )
     if cause in _NETWORK_CLASSES or _NETWORK.search(text):
-        return DownloadError(f"{shown(url)}: {_network_words(text)}")
+        lost = _NO_SUCH_NAME.search(text) is None
+        return DownloadError(f"{shown(url)}: {_network_words(text)}", unreachable=lost)
     return DownloadRefused(
         f"{shown(url)}: {_short(text) or 'yt-dlp could not read the page'}",
         hint="the site may have changed: pip install -U 'gs-video-report[download]', or download "

@@ -16,18 +16,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gs_video_report.engines.base import TaskContext
-from gs_video_report.errors import RetryableError, StepCancelled
+from gs_video_report.errors import Refused, StepCancelled
 
 T = TypeVar("T")
 MAX_REFUSALS = 8
 MAX_RETRY_AFTER_S = 120.0
 """A server has been seen to ask for 9.2e18 seconds."""
-
-
-class Refused(RetryableError):
-    """The other side refused for rate; `retry_after_s` is what it asked for, if it did."""
-
-    code = "E_RATE_LIMITED"
 
 
 @dataclass(frozen=True, slots=True)
