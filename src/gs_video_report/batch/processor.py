@@ -147,6 +147,7 @@ class BatchProcessor:
         lock.acquire()
         try:
             if await self._nothing_to_do(queue):
+                await asyncio.to_thread(sweep_temps, Path(options.output_dir))
                 return await self._already_done(queue, started)
             load_template(options.template, options.user_templates)
             _make_output_dir(options.output_dir)
@@ -334,6 +335,8 @@ class BatchProcessor:
             elapsed_s = time.monotonic() - started
             pages, failed = await self._pages(queue, parts.cache, parts.compute, elapsed_s)
             exit_code = failed.exit_code if failed else exit_code
+        # Once more: a compute process may have been killed in mid-write since the start.
+        await asyncio.to_thread(sweep_temps, Path(self.row.options.output_dir))
         self.row = await self._set_status(queue, status, outcome, counts)
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
