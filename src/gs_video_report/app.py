@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gs_video_report.boundary import Faces
-from gs_video_report.errors import UsageError
+from gs_video_report.errors import GsvrError, UsageError
 from gs_video_report.hints import place_told
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gs_video_report.batch.planner import OpenedBatch, RunRequest
     from gs_video_report.batch.task_queue import TaskQueue
     from gs_video_report.config import Config
+    from gs_video_report.run_log import RunLog
     from gs_video_report.terminal.printer import Printer
 
 
@@ -96,13 +97,45 @@ async def process(command: ProcessCommand) -> int:
         from gs_video_report.batch.dry_run import dry_run
 
         return await dry_run(request, database_path(config), command.faces, command.show_all)
-    printer = printer_for(command.faces, config)
+    from gs_video_report.terminal.log_face import TwoFaces
+
+    with open_log(config) as log:
+        printer: Printer = printer_for(command.faces, config)
+        if log is not None:
+            printer = TwoFaces(printer, log)
+        try:
+            async with open_for_run(config, command) as (database, restored):
+                opened = await _open(database, command, request, restored)
+                return await drain(database, opened, command, config, printer, log)
+        finally:
+            printer.close()
+
+
+@contextmanager
+def open_log(config: Config) -> Iterator[RunLog | None]:
+    """The log file of `--log-file`; None without one. What ends the block is its last line.
+
+    Raises: LogNotWritable.
+    """
+    path = config.value("log_file")
+    if not path:
+        yield None
+        return
+    from gs_video_report.batch.url_rules import redact
+    from gs_video_report.run_log import RunLog
+
+    log = RunLog.open(Path(str(path)), int(config.value("log_size_bytes")), redact)
+    log.hide([os.environ.get("GSVR_WEBHOOK_SECRET", ""), str(config.value("webhook") or "")])
     try:
-        async with open_for_run(config, command) as (database, restored):
-            opened = await _open(database, command, request, restored)
-            return await drain(database, opened, command, config, printer)
+        yield log
+    except GsvrError as error:
+        log.write("error", "command.failed", code=error.code, message=error.message)
+        raise
+    except BaseException as error:
+        log.write("error", "command.failed", code="", message=type(error).__name__)
+        raise
     finally:
-        printer.close()
+        log.close()
 
 
 def input_spec(command: ProcessCommand) -> InputSpec | None:
@@ -221,6 +254,7 @@ async def drain(
     command: ProcessCommand,
     config: Config,
     printer: Printer,
+    log: RunLog | None = None,
 ) -> int:
     """Tell what was found, then run the batch to its end."""
     from gs_video_report.batch.processor import BatchProcessor, RunSettings
@@ -233,8 +267,13 @@ async def drain(
     names = (options.engine, *options.fallback)
     files = {options.engine: command.api_key_file}
     webhook = config.value("webhook")
+    keys = {name: keys_for(config, name, files.get(name)) for name in names}
+    if log is not None:
+        log.hide(key.reveal() for found in keys.values() for key in found)
+        log.bind(batch=opened.row.batch_id)
     settings = RunSettings(
-        keys={name: keys_for(config, name, files.get(name)) for name in names},
+        keys=keys,
+        log=log,
         engine_options={name: config.engine_options(name) for name in options.fallback},
         prices_file=_optional_path(config.value("prices_file")),
         webhook=check_url(str(webhook)) if webhook else None,

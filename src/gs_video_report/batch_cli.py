@@ -87,6 +87,7 @@ def process(
     daily_cost_limit: o.DailyCostLimit = None,
     webhook: o.Webhook = None,
     progress_file: o.ProgressFile = None,
+    log_file: o.LogFile = None,
     progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -113,6 +114,7 @@ def process(
         faces=Faces(json, verbose, quiet),
         flags=_given(
             progress=progress,
+            log_file=log_file,
             template=template,
             output_dir=output,
             output_pattern=output_pattern,
@@ -174,6 +176,7 @@ def video(
     cache_dir: o.CacheDir = None,
     timeout: o.Timeout = None,
     stall_timeout: o.StallTimeout = None,
+    log_file: o.LogFile = None,
     progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -191,6 +194,7 @@ def video(
         faces=Faces(json, verbose, quiet),
         flags=_given(
             progress=progress,
+            log_file=log_file,
             template=template,
             output_dir=output,
             formats=formats,
@@ -230,6 +234,7 @@ def resume(
     db: o.Db = None,
     cache_dir: o.CacheDir = None,
     progress_file: o.ProgressFile = None,
+    log_file: o.LogFile = None,
     progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -245,6 +250,7 @@ def resume(
         faces=Faces(json, verbose, quiet),
         flags=_given(
             progress=progress,
+            log_file=log_file,
             parallel=parallel,
             db=db,
             cache_dir=cache_dir,
@@ -384,6 +390,7 @@ def retry(
 
     faces = Faces(json, verbose, quiet)
     access = _access(config, db, progress)
+    log_file: o.LogFile = None,
     access.flags |= _given(
         parallel=parallel,
         max_retries=max_retries,
@@ -403,6 +410,7 @@ def checkpoints(
 ) -> None:
     """The checkpoints on disk, the newest first."""
     from gs_video_report import app_batches as app
+        log_file=log_file,
 
     run(Faces(json, verbose), lambda: app.checkpoints(_access(config, db), json, ref))
 

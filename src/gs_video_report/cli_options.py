@@ -280,6 +280,15 @@ ProgressFile = Annotated[
         metavar="FILE",
     ),
 ]
+LogFile = Annotated[
+    str | None,
+    _opt(
+        "--log-file",
+        help="Append a JSON line for everything that happens to this file.",
+        panel=DISPLAY,
+        metavar="FILE",
+    ),
+]
 Progress = Annotated[
     str | None,
     _opt(

@@ -220,6 +220,16 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
         "File of the keys stored with: gsvr config set-key.", stored=False, flag="",
     ),
     Option(
+        "log_file", Kind.PATH, None, _D,
+        "File that gets a JSON line for everything that happens.",
+        stored=False, optional=True,
+    ),
+    Option(
+        "log_size_bytes", Kind.SIZE, 50_000_000, _D,
+        "The log file is begun anew at this size; three older ones are kept.",
+        key="log_size", low=10_000, high=1e12, stored=False, flag="",
+    ),
+    Option(
         "progress", Kind.CHOICE, "auto", _D,
         "How progress is shown; auto is live on a terminal and plain elsewhere.",
         choices=("auto", "live", "plain", "none"), stored=False,

@@ -440,6 +440,13 @@ class ConfigError(UsageError):
     code = "E_CONFIG"
 
 
+class LogNotWritable(UsageError):
+    """The log file cannot be opened for writing."""
+
+    code = "E_LOG_FILE"
+    default_hint = "choose another file with --log-file, or change the permissions of its folder"
+
+
 class InputListError(UsageError):
     """The input list itself cannot be read (single bad rows are problems, not errors)."""
 

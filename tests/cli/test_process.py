@@ -187,3 +187,25 @@ def test_batch_pages_are_there_and_name_the_failures(finished_master: Path) -> N
     errors = json.loads(next(output.glob("errors-*.json")).read_text("utf-8"))
     codes = [g["code"] for g in errors["groups"]]
     assert sorted(codes) == ["E_EMPTY_FILE", "E_NO_MEDIA"]
+
+
+def test_the_log_file_tells_the_batch_and_a_full_disk_for_it_stops_nothing(
+    gsvr: Gsvr, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty.mp4").touch()
+    process = ("batch", "process", "-d", "in", "--cache-dir", "cache", "--log-file")
+    assert gsvr(*process, "run.log").code == 3
+    lines = [json.loads(line) for line in (tmp_path / "run.log").read_text("utf-8").splitlines()]
+    events = [line["event"] for line in lines]
+    assert events.index("batch.started") < events.index("task.started")
+    assert events.index("task.started") < events.index("task.failed") < events.index("batch.ended")
+    (failed,) = [line for line in lines if line["event"] == "task.failed"]
+    assert (failed["level"], failed["error"]["code"]) == ("error", "E_EMPTY_FILE")
+    assert len({line["batch"] for line in lines if "batch" in line}) == 1
+    full = gsvr("batch", "retry", "latest", "--failed", "--log-file", "/dev/full")
+    assert full.code == 3
+    assert "0 of 1 done" in full.err
+    refused = gsvr(*process, "nowhere/run.log")
+    assert refused.code == 2
+    assert "nowhere/run.log: the log file cannot be written" in refused.err

@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import (
     BatchCounts,
@@ -45,12 +46,13 @@ from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
 from gs_video_report.batch.run_record import RunRecord
+from gs_video_report.batch.run_trace import RunTrace, TracedJournal, limiter_facts
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.spending import Spending
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.stop_signals import StopSignals
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.task_runner import BatchTaskRunner
+from gs_video_report.batch.task_runner import BatchTaskRunner, StageListener
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPool
 from gs_video_report.cache import DEFAULT_LIMIT_BYTES, ArtifactStore
 from gs_video_report.compute.process_pool import ProcessBackend
@@ -61,8 +63,9 @@ from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
 from gs_video_report.files import sweep_temps, temp_name, write_atomic
 from gs_video_report.templates.loader import Template, load_template
-from gs_video_report.terminal.notices import tuning_text
+from gs_video_report.terminal.log_face import LogSink
 from gs_video_report.terminal.network import back_text, lost_text
+from gs_video_report.terminal.notices import tuning_text
 from gs_video_report.terminal.printer import Printer, TaskLine
 from gs_video_report.terminal.summary import (
     FailureGroup,
@@ -77,6 +80,8 @@ STOP_GRACE_S = 4.0
 TICK_S = 0.25
 COUNTS_S = 1.0
 """Seconds between looks at the counts in the database (another process may work on it too)."""
+LIMITS_S = 60.0
+"""Seconds between two records of the quotas' state."""
 COST_WARNING = 0.8
 """Part of the cost limit at which a warning is given."""
 CHECKPOINT_TASKS = 25
@@ -97,6 +102,8 @@ class RunSettings:
     command_tail: str = ""
     """See `BatchResult.command_tail`."""
     progress_file: Path | None = None
+    log: LogSink | None = None
+    """Where the finer lines of the log file go; the printer has a face for the others."""
     checkpoint_dir: Path | None = None
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     """Size to which the cache is trimmed at the end of a run."""
@@ -115,9 +122,12 @@ class _Parts:
     """Monotonic seconds."""
     _journal: StepJournal | None = None
 
-    def journal(self, database: Database) -> StepJournal:
+    def journal(self, database: Database, trace: RunTrace | None = None) -> StepJournal:
         """One per process, or single flight would not hold."""
-        self._journal = self._journal or StepJournal(database)
+        if self._journal is None:
+            self._journal = (
+                StepJournal(database) if trace is None else TracedJournal(database, trace)
+            )
         return self._journal
 
 
@@ -134,6 +144,8 @@ class BatchProcessor:
     _pool: WorkerPool | None = None
     _tuning: _TuningLog | None = None
     _record: RunRecord | None = None
+    _trace: RunTrace | None = None
+    _limiter: ApiLimiter | None = None
     _limit_usd: float | None = None
     _cost_warned: bool = False
     _finished_since_checkpoint: int = 0
@@ -142,6 +154,8 @@ class BatchProcessor:
         """Drain the batch (or stop on request) and say how it ended."""
         started = time.monotonic()
         options = self.row.options
+        if self.settings.log is not None:
+            self._trace = RunTrace(self.settings.log)
         queue = TaskQueue(self.database)
         lock = ProcessLock(self.database.path)
         lock.acquire()
@@ -189,7 +203,8 @@ class BatchProcessor:
         options = self.row.options
         engine = self._engine(options.engine)
         cache = ArtifactStore(Path(options.cache_dir), self.settings.cache_limit_bytes)
-        compute = self._compute = ProcessBackend(options.compute_processes or None)
+        told = self._trace.compute if self._trace else None
+        compute = self._compute = ProcessBackend(options.compute_processes or None, on_event=told)
         # Downloads mostly wait: they get processes of their own, which start when one is needed.
         fetching = self._fetching = ProcessBackend(min(options.parallel, FETCH_PROCESSES))
         try:
@@ -269,17 +284,18 @@ class BatchProcessor:
         spending = Spending(self.database, batch_id, parts.lock.process_id)
         purse = purse_of(spending, options) if paid else None
         limiter = make_limiter(queue, batch_id, config, engine.buckets, purse)
+        self._limiter = limiter if paid else None
         self._limit_usd = limit.limit_usd
         runner = BatchTaskRunner(
             engine=engine,
             options=options,
             template_of=_template_loader(options.user_templates),
             queue=queue,
-            journal=parts.journal(self.database),
+            journal=parts.journal(self.database, self._trace),
             compute=parts.compute,
             limiter=limiter,
             cache=parts.cache,
-            on_stage=monitor.stage,
+            on_stage=self._stage_listener(monitor),
             fetch_compute=parts.fetching,
         )
         pool = self._pool = WorkerPool(
@@ -354,6 +370,7 @@ class BatchProcessor:
             tuning=tuple(self._record.changes) if self._record else (),
         )
         message = failed.message if failed else ""
+        self._keep_limits()
         if self._record is not None:
             await self._record.ended(result, message, pages.summary)
         self.printer.tick(monitor.snapshot())
@@ -425,6 +442,27 @@ class BatchProcessor:
             row.batch_id, status, reason=reason, resume_at=resume_at
         )
 
+    def _stage_listener(self, monitor: ProgressMonitor) -> StageListener:
+        """Stages go to the picture, and to the log if there is one."""
+        trace = self._trace
+        if trace is None:
+            return monitor.stage
+
+        def tell(task_id: int, stage: str, done: float, total: float) -> None:
+            monitor.stage(task_id, stage, done, total)
+            trace.stage(task_id, stage)
+
+        return tell
+
+    def _keep_limits(self) -> None:
+        """Once a minute: where the quotas stand, for the log and for `gsvr batch metrics`."""
+        if self._limiter is None or self._record is None:
+            return
+        snapshot = self._limiter.snapshot()
+        if self._trace is not None:
+            self._trace.limiter(snapshot)
+        self._record.keep("limiter", limiter_facts(snapshot))
+
     def count_finished(self) -> None:
         """A task ended: checkpoints are also taken by number."""
         self._finished_since_checkpoint += 1
@@ -432,7 +470,7 @@ class BatchProcessor:
     # --- beside the pool ------------------------------------------------------------------------
 
     async def _tick(self, monitor: ProgressMonitor, queue: TaskQueue) -> None:
-        last = 0.0
+        last, limits_at = 0.0, time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
@@ -442,6 +480,9 @@ class BatchProcessor:
                 monitor.resources(psutil.cpu_percent(), self._memory_bytes())
                 self._write_progress(monitor)
                 self._watch_cost(monitor)
+            if now - limits_at >= LIMITS_S:
+                limits_at = now
+                self._keep_limits()
             self.printer.tick(monitor.snapshot())
 
     def _watch_cost(self, monitor: ProgressMonitor) -> None:
@@ -519,21 +560,26 @@ class _Listener:
     monitor: ProgressMonitor
 
     def task_started(self, task: VideoTask, slot: int) -> None:
+        if self.trace is not None:
+            self.trace.claimed(task)
         self.monitor.task_started(task, f"w{slot}")
 
     def task_finished(self, task: VideoTask, result: TaskResult, seconds: float) -> None:
+        self._left(task)
         self.monitor.task_finished(task, result)
         self.processor.count_finished()
         done, total = self._place()
         self.printer.task_done(TaskLine.of_result(task, result, seconds, done=done, total=total))
 
     def task_skipped(self, task: VideoTask, result: TaskResult) -> None:
+        self._left(task)
         self.monitor.task_skipped(task)
         done, total = self._place()
         line = TaskLine.of_result(task, result, 0.0, done=done, total=total)
         self.printer.task_done(replace(line, state="skipped"))
 
     def task_failed(self, task: VideoTask, error: GsvrError, seconds: float) -> None:
+        self._left(task)
         self.monitor.task_finished(task, error)
         self.processor.count_finished()
         done, total = self._place()
@@ -542,12 +588,14 @@ class _Listener:
         )
 
     def task_retrying(self, task: VideoTask, error: GsvrError, delay_s: float) -> None:
+        self._left(task)
         self.monitor.retrying(task, error, delay_s)
         self.printer.task_retry(
             TaskLine.of_error(task, error, None, tries=self._tries, delay_s=delay_s)
         )
 
     def task_released(self, task: VideoTask) -> None:
+        self._left(task)
         self.monitor.task_released(task)
 
     def service_lost(self, outage: Outage, seconds: float) -> None:
@@ -562,9 +610,17 @@ class _Listener:
         if self.processor._record is not None:
             self.processor._record.keep("note", {"text": text})
 
+    def _left(self, task: VideoTask) -> None:
+        if self.trace is not None:
+            self.trace.left(task)
+
     @property
     def printer(self) -> Printer:
         return self.processor.printer
+
+    @property
+    def trace(self) -> RunTrace | None:
+        return self.processor._trace
 
     @property
     def _tries(self) -> int:

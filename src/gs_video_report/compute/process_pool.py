@@ -46,7 +46,7 @@ class ComputeEvent:
     """Something that happened to a process, for logs."""
 
     kind: str
-    """`started`, `ended`, `killed`, `crashed`, `recycled`, `resized`."""
+    """`started`, `ended`, `killed`, `crashed`, `recycled`, `resized`, `output` (a printed line)."""
     pid: int
     """0 when no single process is meant."""
     detail: str = ""
@@ -253,7 +253,8 @@ class ProcessBackend(ComputeBackend):
     async def _start_worker(self) -> WorkerProcess:
         self._permits -= 1
         self._check_open()
-        worker = WorkerProcess(self._options, self._exited)
+        told = None if self._on_event is None else self._printed
+        worker = WorkerProcess(self._options, self._exited, told)
         self._workers.add(worker)
         try:
             await worker.start(self._guard.add)
@@ -346,6 +347,9 @@ class ProcessBackend(ComputeBackend):
     def _check_open(self) -> None:
         if self._closed:
             raise _closed_error()
+
+    def _printed(self, worker: WorkerProcess, line: str) -> None:
+        self._emit("output", worker.pid, line)
 
     def _emit(self, kind: str, pid: int, detail: str = "") -> None:
         if self._on_event is not None:

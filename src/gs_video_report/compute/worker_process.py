@@ -54,6 +54,8 @@ class WorkerProcess(asyncio.Protocol):
 
     options: WorkerOptions
     on_exit: Callable[[WorkerProcess], None]
+    on_output: Callable[[WorkerProcess, str], None] | None = None
+    """Gets each whole line that the process prints; must not raise."""
     served: set[str] = field(default_factory=set)
     """Functions it has run: their models are loaded."""
     calls: int = 0
@@ -72,7 +74,7 @@ class WorkerProcess(asyncio.Protocol):
         self._limit = 0.0
         self._kill_at = math.inf
         self._disconnected = False
-        self._output = b""
+        self._output = self._unfinished = b""
         self._output_end: int | None = None
         self._reaper: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -325,12 +327,25 @@ class WorkerProcess(asyncio.Protocol):
                 self._close_output()
                 return
             self._output = (self._output + data)[-STDERR_KEPT_BYTES:]
+            if self.on_output is not None:
+                self._tell_lines(data)
+
+    def _tell_lines(self, data: bytes) -> None:
+        """Pass on what was printed, line by line; a line is cut at 4 KiB."""
+        *lines, self._unfinished = (self._unfinished + data).split(b"\n")
+        if len(self._unfinished) > STDERR_KEPT_BYTES:
+            lines, self._unfinished = [*lines, self._unfinished], b""
+        for line in lines:
+            text = line.decode("utf-8", errors="replace").strip()
+            if text and self.on_output is not None:
+                self.on_output(self, text[:STDERR_KEPT_BYTES])
 
     def _close_output(self) -> None:
         end, self._output_end = self._output_end, None
         if end is not None:
             self._loop.remove_reader(end)
             os.close(end)
+            self._tell_lines(b"\n")  # a last line without an end
 
     def _close_descriptors(self) -> None:
         self._close_output()
