@@ -380,6 +380,7 @@ def retry(
     stall_timeout: o.StallTimeout = None,
     config: o.ConfigFile = None,
     db: o.Db = None,
+    log_file: o.LogFile = None,
     progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
@@ -390,8 +391,8 @@ def retry(
 
     faces = Faces(json, verbose, quiet)
     access = _access(config, db, progress)
-    log_file: o.LogFile = None,
     access.flags |= _given(
+        log_file=log_file,
         parallel=parallel,
         max_retries=max_retries,
         timeout_s=timeout,
@@ -410,7 +411,6 @@ def checkpoints(
 ) -> None:
     """The checkpoints on disk, the newest first."""
     from gs_video_report import app_batches as app
-        log_file=log_file,
 
     run(Faces(json, verbose), lambda: app.checkpoints(_access(config, db), json, ref))
 
