@@ -370,6 +370,16 @@ def retry(
     failed: Annotated[
         bool, typer.Option("--failed", help="Only failed tasks (not cancelled ones).")
     ] = False,
+    quality: Annotated[
+        bool,
+        typer.Option(
+            "--quality", help="Hear doubtful stretches of finished reports again, on this machine."
+        ),
+    ] = False,
+    below: Annotated[
+        float | None,
+        typer.Option("--below", help="With --quality: only reports that score less.", metavar="N"),
+    ] = None,
     start: Annotated[
         bool,
         typer.Option("--run/--no-run", help="Process them now (default: yes).", show_default=False),
@@ -386,11 +396,19 @@ def retry(
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Try failed videos again; finished steps are kept."""
+    """Try failed videos again; finished steps are kept.
+
+    With --quality: hear again what `gsvr batch quality` doubts, and keep the better text.
+    """
     from gs_video_report import app_batches as app
 
     faces = Faces(json, verbose, quiet)
     access = _access(config, db, progress)
+    if quality or below is not None:
+        from gs_video_report import app_quality
+
+        other = failed or not start or not quality
+        run(faces, lambda: app_quality.retry_quality(access, faces, ref, below, alone=not other))
     access.flags |= _given(
         log_file=log_file,
         parallel=parallel,
@@ -399,6 +417,23 @@ def retry(
         stall_timeout_s=stall_timeout,
     )
     run(faces, lambda: app.retry(access, faces, ref, failed=failed, start=start))
+
+
+@batch_app.command("quality", rich_help_panel=WATCH)
+def quality(
+    ref: Annotated[
+        str, typer.Argument(help="A batch, or one task such as 7f3a:17.", show_default=True)
+    ] = "latest",
+    limit: Annotated[int, typer.Option("--limit", help="At most this many.", min=1)] = 20,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Which reports to look at, and where: repetitions, gaps, doubtful words. Worst first."""
+    from gs_video_report import app_quality as app
+
+    run(Faces(json, verbose), lambda: app.quality(_access(config, db), json, ref, limit))
 
 
 @batch_app.command("checkpoints", rich_help_panel=RESULTS)

@@ -74,6 +74,11 @@ class LocalEngine:
             )
         self._model = await compute.run(jobs.resolve_model, self._asr_model, self._cache_root)
 
+    @property
+    def model_name(self) -> str:
+        """Of the speech model; empty before `prepare()`."""
+        return str(self._model.get("name", ""))
+
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """CPU seconds of one core for `duration_s` seconds of recording."""
         slides = duration_s / 3600 * SLIDES_PER_HOUR

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
+from typing import Any
 
 from gs_video_report.report import quality_speech as speech
 from gs_video_report.report.model import VideoReport
@@ -54,7 +55,7 @@ _SEVERITY: dict[Kind, tuple[float, float]] = {
     Kind.LOOP: (0.9, 0.10),
     Kind.MISSING_TEXT: (0.9, 0.25),
     Kind.TEXT_WITHOUT_SPEECH: (0.6, 0.25),
-    Kind.LANGUAGE_FLIP: (0.6, 0.25),
+    Kind.LANGUAGE_FLIP: (0.3, 0.25),
     Kind.UNSURE: (0.6, 0.50),
     Kind.PACE: (0.5, 1.0),
     Kind.UNREADABLE_SLIDES: (0.25, 0.60),
@@ -100,10 +101,11 @@ class Quality:
     """Checks for which the report has no evidence."""
     pace: Pace | None = None
     engine: str = ""
+    asr_model: str = ""
     transcript_source: str = ""
     """See `Provenance.transcript_source`."""
-    heard_here: bool = False
-    """The words are from speech recognition on this machine, so it can listen again."""
+    heard_again: Spans = ()
+    """Stretches that had a second hearing; a doubt about them is settled, whatever came of it."""
 
     @property
     def score(self) -> float:
@@ -114,6 +116,16 @@ class Quality:
     def doubts(self) -> tuple[Finding, ...]:
         """Findings that listening again may mend."""
         return tuple(f for f in self.findings if f.kind in REDONE)
+
+    @property
+    def open_doubts(self) -> Spans:
+        """Their places that had no second hearing yet."""
+        spans = [span for f in self.doubts for span in f.spans]
+        return tuple(sorted(span for span in spans if not self.is_settled(*span)))
+
+    def is_settled(self, start_s: float, end_s: float) -> bool:
+        """Any of it was heard again."""
+        return any(a < end_s and start_s < b for a, b in self.heard_again)
 
 
 def assess(report: VideoReport) -> Quality:
@@ -139,8 +151,9 @@ def assess(report: VideoReport) -> Quality:
         unknown=tuple(unknown),
         pace=_pace(report),
         engine=made.engine,
+        asr_model=made.asr_model,
         transcript_source=made.transcript_source,
-        heard_here=made.transcript_source == "speech" and _is_local(report),
+        heard_again=tuple((s["start_s"], s["end_s"]) for s in _heard_again(report)),
     )
 
 
@@ -207,7 +220,15 @@ def _invented(report: VideoReport, heard: Spans) -> Finding | None:
 
 
 def _flip(report: VideoReport) -> Finding | None:
-    flips = speech.language_flips(report.segments, report.language)
+    """Other languages, unless a second hearing heard the same one: then they were spoken."""
+    known = [s for s in _heard_again(report) if len(s["languages"]) > 1]
+    flips = [
+        (a, b, language)
+        for a, b, language in speech.language_flips(report.segments, report.language)
+        if not any(
+            s["start_s"] < b and a < s["end_s"] and language in s["languages"] for s in known
+        )
+    ]
     if not flips:
         return None
     spans = tuple((a, b) for a, b, _ in flips)
@@ -296,8 +317,6 @@ def _with_pace(quality: Quality, groups: Mapping[str, Sequence[float]]) -> Quali
 
 
 def _replaced(quality: Quality, findings: Iterable[Finding], unknown: tuple[Kind, ...]) -> Quality:
-    from dataclasses import replace
-
     return replace(quality, findings=_ordered(findings), unknown=unknown)
 
 
@@ -314,7 +333,6 @@ def _may_speak(report: VideoReport) -> bool:
     return report.media.audio_tracks > 0 or bool(report.segments)
 
 
-def _is_local(report: VideoReport) -> bool:
-    """The recogniser ran here: the local engine, or another with local speech recognition."""
-    made = report.provenance
-    return made.engine == "local" or made.parameters.get("transcribe") == "local"
+def _heard_again(report: VideoReport) -> list[dict[str, Any]]:
+    """See `engines.second_hearing.told`; of reports without a second hearing nothing."""
+    return list(report.provenance.parameters.get("heard_again", ()))

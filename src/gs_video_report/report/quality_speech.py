@@ -17,9 +17,9 @@ Spans = tuple[tuple[float, float], ...]
 
 MISSED_S = 1.4
 """Speech without a word from this length on counts (as `media.dropouts` has it)."""
-INVENTED_S = 1.0
+INVENTED_S = 1.5
 """A shorter text without speech is a matter of where the borders were drawn."""
-LOW_LOGPROB = -0.9
+LOW_LOGPROB = -0.6
 """Mean log-probability of the tokens below which a passage is doubtful."""
 _LONGEST_WORD_S = 1.2  # alignment stretches a word over what was left out beside it
 _MARGIN_S = 0.25

@@ -1,0 +1,105 @@
+"""What `gsvr batch quality` and `gsvr batch retry --quality` do: open, judge, hear again, show.
+
+Raises: the classes of errors.py; `boundary` turns them into text.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gs_video_report import app
+from gs_video_report.app import ProcessCommand, queue_of
+from gs_video_report.app_setup import say, say_json
+from gs_video_report.boundary import Faces
+from gs_video_report.errors import ExitCode, GsvrError, UsageError
+
+OK = int(ExitCode.OK)
+BEST = 100.0
+"""The score of a report without any finding."""
+
+
+async def quality(access: ProcessCommand, json: bool, ref: str, limit: int) -> int:
+    """`gsvr batch quality`: reports in doubt, worst first. Reads only."""
+    from gs_video_report.batch.quality import batch_quality
+    from gs_video_report.compute.process_pool import ProcessBackend
+    from gs_video_report.terminal import quality as face
+    from gs_video_report.terminal.styles import tolerate_encoding, wants_colour
+
+    async with queue_of(app.load(access), read_only=True) as queue, ProcessBackend() as compute:
+        found = await batch_quality(queue, ref, compute, _progress(json, "reports read"))
+    if json:
+        say_json(face.quality_json(found, limit))
+        return OK
+    tolerate_encoding(sys.stdout)
+    lines = face.quality_lines(
+        found,
+        limit,
+        columns=shutil.get_terminal_size().columns,
+        colour=wants_colour(sys.stdout, os.environ),
+        tail=app.command_tail(access),
+    )
+    for line in lines:
+        say(line)
+    return OK
+
+
+async def retry_quality(
+    access: ProcessCommand, faces: Faces, ref: str, below: float | None, *, alone: bool
+) -> int:
+    """`gsvr batch retry --quality`: 0 when all was heard again, 3 when some could not be.
+
+    `alone`: given without the flags that are about failed videos.
+    """
+    from gs_video_report.batch.relisten import relisten_batch
+    from gs_video_report.cache import ArtifactStore
+    from gs_video_report.compute.process_pool import ProcessBackend
+    from gs_video_report.terminal import quality as face
+
+    if not alone:
+        raise UsageError(
+            "--quality is about finished reports: it goes without --failed and --no-run, and "
+            "--below only with it"
+        )
+    below = BEST if below is None else below
+    if not 0 < below <= BEST:
+        raise UsageError(f"--below is a score above 0 and up to 100, not {below:g}")
+    config = app.load(access)
+    started = time.monotonic()
+    async with queue_of(config, read_only=False) as queue:
+        row = await queue.get_batch(ref.partition(":")[0])
+        limit_bytes = int(config.value("cache_limit_bytes"))
+        cache = ArtifactStore(Path(row.options.cache_dir), limit_bytes)
+        async with ProcessBackend(row.options.compute_processes or None) as compute:
+            told = _progress(faces.json or faces.quiet, "reports heard again")
+            done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
+            if done.redone:
+                from gs_video_report.batch.finisher import write_batch_pages
+
+                elapsed_s = time.monotonic() - started
+                tail = app.command_tail(access)
+                try:
+                    await write_batch_pages(queue, done.row, compute, cache, elapsed_s, tail)
+                except GsvrError as error:
+                    done.problems.append((done.row.batch_id, error))
+    code = int(ExitCode.PARTIAL) if done.problems else OK
+    if faces.json:
+        say_json({**face.relisten_json(done), "exit_code": code})
+        return code
+    for line in face.relisten_lines(done, tail=app.command_tail(access)):
+        say(line)
+    return code
+
+
+def _progress(silent: bool, what: str) -> Callable[[int, int], None]:
+    def told(done: int, total: int) -> None:
+        if sys.stderr.isatty() and not silent:
+            end = "\r\x1b[K" if done == total else ""
+            sys.stderr.write(f"\r{done} of {total} {what} {end}")
+            sys.stderr.flush()
+
+    return told

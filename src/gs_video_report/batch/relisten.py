@@ -1,0 +1,310 @@
+"""`gsvr batch retry --quality`: hear the doubtful stretches of finished reports again.
+
+Truth: what was decided for a stretch is a journaled step of its content; the report is written
+through the normal runner, so that everything else comes from the journal. A task keeps its state:
+if anything fails (the recording is gone), its report stays as it was.
+Never: sends anything anywhere, touches reports whose words were not recognised on this machine,
+hears a stretch a third time.
+Raises: NotFoundError; UsageError while a process works on the batch; DependencyMissing,
+ModelMissing; FatalError (disk full).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from gs_video_report.batch.commands import batch_state
+from gs_video_report.batch.data_models import BatchOptions, BatchRow, TaskResult, VideoTask
+from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
+from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.batch.task_runner import BatchTaskRunner
+from gs_video_report.batch.worker_pool import TaskControl
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.local import LocalEngine
+from gs_video_report.errors import FatalError, GsvrError, PermanentError, UsageError
+from gs_video_report.report.json_out import read_json
+from gs_video_report.report.model import VideoReport
+from gs_video_report.report.quality import Quality, assess
+from gs_video_report.templates.loader import Template, load_template
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch that was heard again, and what became of it; see `second_hearing.told`."""
+
+    start_s: float
+    end_s: float
+    replaced: bool
+    way: str
+    before: dict[str, float]
+    after: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """One report that was looked at again."""
+
+    task: VideoTask
+    name: str
+    score_before: float
+    score_after: float
+    stretches: tuple[Stretch, ...]
+    """Those that are new in this run."""
+
+
+@dataclass(slots=True)
+class RelistenReport:
+    """What a run did."""
+
+    row: BatchRow
+    redone: list[Redone] = field(default_factory=list)
+    left: list[tuple[str, str, str]] = field(default_factory=list)
+    """(task ref, name, why): doubtful reports that were not touched."""
+    settled: int = 0
+    """Doubtful reports all of whose doubtful stretches were heard again before."""
+    problems: list[tuple[str, GsvrError]] = field(default_factory=list)
+    """(task ref, why it could not be done); the report there is unchanged."""
+
+    @property
+    def replaced(self) -> int:
+        """Stretches with a better text."""
+        return sum(s.replaced for r in self.redone for s in r.stretches)
+
+    @property
+    def kept(self) -> int:
+        """Stretches for which nothing better was heard."""
+        return sum(not s.replaced for r in self.redone for s in r.stretches)
+
+
+async def relisten_batch(
+    queue: TaskQueue,
+    ref: str,
+    compute: ComputeBackend,
+    cache: ArtifactStore,
+    *,
+    below: float,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> RelistenReport:
+    """Hear again what is in doubt in reports that score less than `below` (0 to 100).
+
+    `ref` is a batch or one task. `on_done` is called with (reports done, reports to do).
+    """
+    found = await batch_quality(queue, ref, compute)
+    report = RelistenReport(found.row)
+    chosen = choose(found, below, report)
+    if not chosen:
+        return report
+    state = await batch_state(queue, found.row.batch_id)
+    if state.live:
+        raise UsageError(
+            f"a process works on batch {found.row.batch_id}, so its reports may still change",
+            hint="wait until it ends, or pause it first",
+        )
+    hearer = _Hearer(queue, found.row, compute, cache)
+    await hearer.engine.prepare(compute)
+    gate = asyncio.Semaphore(max(1, min(found.row.options.parallel, _processes(compute))))
+    done = 0
+
+    async def one(judged: Judged) -> None:
+        nonlocal done
+        async with gate:
+            await _one(hearer, judged, report)
+        done += 1
+        on_done(done, len(chosen))
+
+    async with asyncio.TaskGroup() as group:
+        for judged in chosen:
+            group.create_task(one(judged))
+    report.redone.sort(key=lambda redone: redone.score_before)
+    return report
+
+
+def choose(found: BatchQuality, below: float, report: RelistenReport) -> list[Judged]:
+    """The reports to hear again; the doubtful ones that stay are noted in `report`. Pure."""
+    chosen = []
+    for judged in found.judged:
+        quality = judged.quality
+        if quality.score >= below or not quality.doubts:
+            continue
+        why = _why_not(quality)
+        if why:
+            report.left.append((judged.task.ref, judged.name, why))
+        elif not quality.open_doubts:
+            report.settled += 1
+        else:
+            chosen.append(judged)
+    return chosen
+
+
+def _why_not(quality: Quality) -> str:
+    """Why this machine must not hear a report again; empty when it may."""
+    if quality.engine != "local":
+        return (
+            f"written by the engine {quality.engine}: its words are left alone, and its texts "
+            "would have to be paid for again"
+        )
+    if quality.transcript_source != "speech":
+        return "the transcript is from subtitles; --subtitles ignore makes one from the sound"
+    return ""
+
+
+async def _one(hearer: _Hearer, judged: Judged, report: RelistenReport) -> None:
+    try:
+        redone = await hearer.redo(judged)
+    except FatalError:
+        raise
+    except GsvrError as error:
+        report.problems.append((judged.task.ref, error))
+        return
+    report.redone.append(redone)
+
+
+class _Hearer:
+    """Makes one report anew, with a second hearing, in the place of the old one."""
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        row: BatchRow,
+        compute: ComputeBackend,
+        cache: ArtifactStore,
+    ) -> None:
+        options = replace(row.options, skip_existing=False, engine="local")
+        self.engine = _SecondLook(options)
+        self._queue = queue
+        self._output_dir = options.output_dir
+        self._runner = BatchTaskRunner(
+            engine=self.engine,
+            options=options,
+            template_of=_templates(options),
+            queue=cast(TaskQueue, _Bystander(queue)),
+            journal=_OpenJournal(queue.db),
+            compute=compute,
+            limiter=_NoLimiter(),
+            cache=cache,
+            on_stage=lambda task_id, stage, done, total: None,
+        )
+
+    async def redo(self, judged: Judged) -> Redone:
+        """Raises: what an engine raises; the report on disk is then as it was."""
+        task, before = judged.task, judged.quality
+        _WANTED.set(judged)
+        result = await self._runner(task, TaskControl(asyncio.Event(), time.monotonic()))
+        result = _kept_facts(task.result, result)
+        await self._queue.replace_result(task, result)
+        path = Path(self._output_dir) / json_of(result)
+        made = await asyncio.to_thread(lambda: read_json(path.read_bytes()))
+        return Redone(
+            task,
+            judged.name,
+            before.score,
+            assess(made).score,
+            tuple(s for s in _stretches(made) if not before.is_settled(s.start_s, s.end_s)),
+        )
+
+
+_WANTED: ContextVar[Judged] = ContextVar("wanted")
+"""The report that this asyncio task makes anew."""
+
+
+class _SecondLook:
+    """The local engine with `hear_again`, for recordings that are still the same."""
+
+    def __init__(self, options: BatchOptions) -> None:
+        self._local = LocalEngine(asr_model=options.asr_model, cache_root=options.cache_dir)
+        self.capabilities: EngineCapabilities = self._local.capabilities
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        return ()
+
+    async def prepare(self, compute: ComputeBackend) -> None:
+        await self._local.prepare(compute)
+
+    def estimate(self, duration_s: float, template: Template) -> Estimate:
+        return self._local.estimate(duration_s, template)
+
+    async def analyze(self, ctx: TaskContext) -> VideoReport:
+        wanted = _WANTED.get()
+        if wanted.task.result and wanted.task.result.fingerprint != ctx.fingerprint:
+            raise PermanentError(
+                "the recording has changed since its report was made",
+                hint=f"gsvr batch retry {wanted.task.ref} makes a new report",
+            )
+        if wanted.quality.asr_model != self._local.model_name:
+            raise PermanentError(
+                f"the report was made with the speech model {wanted.quality.asr_model}, but this "
+                f"batch would now use {self._local.model_name}",
+                hint="gsvr models list tells which models are here",
+            )
+        ctx.hear_again = True
+        return await self._local.analyze(ctx)
+
+
+class _Bystander:
+    """A queue for work on a task that has ended: nothing about the task changes on the way."""
+
+    def __init__(self, queue: TaskQueue) -> None:
+        self._queue = queue
+
+    async def set_stage(self, task: VideoTask, stage: str) -> None:
+        """The task is not running."""
+
+    async def set_media(self, task: VideoTask, fingerprint: str, media_s: float) -> None:
+        """Known since the first time."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+
+class _OpenJournal(StepJournal):
+    """The journal without a fence: an ended task belongs to nobody."""
+
+    async def put(self, *args: Any, **more: Any) -> Any:
+        """See `StepJournal.put`."""
+        return await super().put(*args, **{**more, "attempt": None})
+
+
+class _NoLimiter:
+    """Listening on this machine needs no quota; a request would be a mistake."""
+
+    def reserve(self, bucket: str, **more: Any) -> Any:
+        raise PermanentError("a second hearing sends nothing, but a request was asked for")
+
+    def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
+        """Nothing was sent."""
+
+    def exhaust(self, bucket: str, resume_at: Any = None) -> None:
+        """Nothing was sent."""
+
+
+def _templates(options: BatchOptions) -> Callable[[str], Template]:
+    return lambda name: load_template(name, options.user_templates)
+
+
+def _kept_facts(old: TaskResult | None, new: TaskResult) -> TaskResult:
+    """The new files; what the first time took and cost stays."""
+    if old is None:
+        return new
+    return replace(new, usage=old.usage, stage_s=old.stage_s)
+
+
+def _stretches(report: VideoReport) -> list[Stretch]:
+    told = report.provenance.parameters.get("heard_again", ())
+    return [
+        Stretch(s["start_s"], s["end_s"], s["replaced"], s["way"], s["before"], s["after"])
+        for s in told
+    ]
+
+
+def _processes(compute: ComputeBackend) -> int:
+    return max(1, int(compute.statistics().processes))

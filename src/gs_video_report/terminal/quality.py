@@ -1,0 +1,196 @@
+"""`gsvr batch quality` and `gsvr batch retry --quality` on a screen and as JSON.
+
+Pure: judgements in, lines of text (without newlines) or JSON-able data out. Times are places in
+the recording.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gs_video_report.batch.quality import BatchQuality, Judged
+from gs_video_report.batch.relisten import Redone, RelistenReport, Stretch
+from gs_video_report.report.quality import Finding, Quality
+from gs_video_report.terminal.grid import Cell, Column, Layout
+from gs_video_report.terminal.styles import clean, clock, plural
+
+_COLUMNS = (
+    Column("Score", right=True),
+    Column("Task"),
+    Column("Video", flexible=True, least=16),
+    Column("At", right=True),
+)
+_WIDEST_NAME = 36
+_POOR, _FAIR = 60.0, 90.0
+_LEAST_REASON = 44
+"""Cells that the reasons get before the names give way."""
+
+
+def quality_lines(
+    found: BatchQuality, limit: int, *, columns: int = 80, colour: bool = False, tail: str = ""
+) -> list[str]:
+    """Reports with findings, worst first, one line per finding; then what is not known and how
+    to go on.
+
+    Args:
+        limit: reports shown at most.
+        tail: ends the commands that are named.
+    """
+    doubtful = [j for j in found.judged if j.quality.findings]
+    shown = doubtful[:limit]
+    lines = list(_table(shown, columns, colour)) if shown else []
+    if lines:
+        lines.append("")
+    if len(doubtful) > len(shown):
+        lines.append(f"{plural(len(doubtful) - len(shown), 'more report')}: --limit shows more")
+    clear = len(found.judged) - len(doubtful)
+    lines.append(f"{plural(len(found.judged), 'report')}, {clear} without any finding")
+    lines += [f"{task.ref}  {clean(why)}" for task, why in found.unread]
+    lines += _unknown_lines([j.quality for j in found.judged])
+    if any(_redoable(j.quality) for j in found.judged):
+        lines.append(f"Next:  gsvr batch retry {found.row.batch_id} --quality{tail}")
+    return lines
+
+
+def quality_json(found: BatchQuality, limit: int | None) -> dict[str, Any]:
+    """All judged reports (or the `limit` worst), worst first, those without findings included."""
+    return {
+        "v": 1,
+        "type": "quality",
+        "batch": found.row.batch_id,
+        "reports": [_json(judged) for judged in found.judged[:limit]],
+        "unread": [{"ref": task.ref, "problem": why} for task, why in found.unread],
+    }
+
+
+def relisten_lines(done: RelistenReport, *, tail: str = "") -> list[str]:
+    """What became of each stretch, then the sums."""
+    lines = [line for redone in done.redone for line in _redone_lines(redone)]
+    lines += [f"{ref}  {clean(name)}: left as it is; {why}" for ref, name, why in done.left]
+    lines += [f"{ref}  {clean(error.message)}" for ref, error in done.problems]
+    if not (done.redone or done.problems):
+        again = f"; {plural(done.settled, 'report')} had a second hearing before"
+        lines.append(f"nothing to hear again{again if done.settled else ''}")
+        return lines
+    lines.append(
+        f"{plural(len(done.redone), 'report')} heard again: {done.replaced} of "
+        f"{done.replaced + done.kept} doubtful stretches replaced, {done.kept} kept"
+    )
+    lines.append(f"Next:  gsvr batch quality {done.row.batch_id}{tail}")
+    return lines
+
+
+def relisten_json(done: RelistenReport) -> dict[str, Any]:
+    """The same as one object."""
+    return {
+        "v": 1,
+        "type": "retry_quality",
+        "batch": done.row.batch_id,
+        "replaced": done.replaced,
+        "kept": done.kept,
+        "settled": done.settled,
+        "reports": [
+            {
+                "ref": redone.task.ref,
+                "name": redone.name,
+                "score_before": redone.score_before,
+                "score_after": redone.score_after,
+                "stretches": [asdict(s) for s in redone.stretches],
+            }
+            for redone in done.redone
+        ],
+        "left": [{"ref": r, "name": n, "reason": why} for r, n, why in done.left],
+        "problems": [{"ref": r, "code": e.code, "message": e.message} for r, e in done.problems],
+    }
+
+
+# --- inside -------------------------------------------------------------------------------------
+
+
+def _table(shown: Sequence[Judged], columns: int, colour: bool) -> Iterator[str]:
+    rows = [
+        (row, finding.reason)
+        for judged in shown
+        for row, finding in zip(_rows(judged), judged.quality.findings, strict=True)
+    ]
+    layout = Layout.fit(_COLUMNS, [row for row, _ in rows], max(40, columns - _LEAST_REASON))
+    titles = [Cell(column.title, "dim") for column in _COLUMNS]
+    yield layout.spanning(titles, Cell("Why", "dim"), columns, colour)
+    for row, reason in rows:
+        yield layout.spanning(row, Cell(clean(reason)), columns, colour)
+
+
+def _rows(judged: Judged) -> Iterator[list[Cell]]:
+    """Score and name stand in the first row of a report only."""
+    score = judged.quality.score
+    style = "bad" if score < _POOR else "warn" if score < _FAIR else ""
+    for index, finding in enumerate(judged.quality.findings):
+        head = [Cell("")] * 3
+        if index == 0:
+            name = clean(judged.name)
+            head = [Cell(f"{score:.0f}", style), Cell(judged.task.ref, "dim"), Cell(name)]
+        yield [*head, Cell(_at(finding), "accent")]
+
+
+def _at(finding: Finding) -> str:
+    """The first place and how many more: `1:12 +3`."""
+    if not finding.spans:
+        return ""
+    more = f" +{len(finding.spans) - 1}" if len(finding.spans) > 1 else ""
+    return clock(finding.spans[0][0]) + more
+
+
+def _unknown_lines(qualities: Sequence[Quality]) -> list[str]:
+    counts = Counter(kind for quality in qualities for kind in quality.unknown)
+    if not counts:
+        return []
+    kinds = ", ".join(f"{kind.replace('_', ' ')} ({n})" for kind, n in counts.most_common())
+    return [f"not known (number of reports without the evidence): {kinds}"]
+
+
+def _redoable(quality: Quality) -> bool:
+    return (
+        quality.engine == "local"
+        and quality.transcript_source == "speech"
+        and bool(quality.open_doubts)
+    )
+
+
+def _json(judged: Judged) -> dict[str, Any]:
+    quality = judged.quality
+    result = judged.task.result
+    outputs = {o.kind: o.path for o in result.outputs} if result else {}
+    return {
+        "ref": judged.task.ref,
+        "name": judged.name,
+        "score": quality.score,
+        "findings": [asdict(finding) for finding in quality.findings],
+        "unknown": list(quality.unknown),
+        "engine": quality.engine,
+        "open_doubts": quality.open_doubts,
+        "report": outputs.get("html") or outputs.get("json", ""),
+    }
+
+
+def _redone_lines(redone: Redone) -> Iterator[str]:
+    yield (
+        f"{redone.task.ref}  {clean(redone.name)}: "
+        f"score {redone.score_before:.0f} -> {redone.score_after:.0f}"
+    )
+    yield from (f"  {_stretch(stretch)}" for stretch in redone.stretches)
+
+
+def _stretch(stretch: Stretch) -> str:
+    place = f"{clock(stretch.start_s)}-{clock(stretch.end_s)}"
+    if not stretch.replaced:
+        return f"{place}  kept: nothing better was heard"
+    before, after = stretch.before, stretch.after
+    how = {"pieces": "in pieces", "language": "in its own language"}.get(stretch.way, "no speech")
+    return (
+        f"{place}  replaced ({how}): log-probability {before['logprob']:.2f} -> "
+        f"{after['logprob']:.2f}, speech without text {before['missed_s']:.1f} -> "
+        f"{after['missed_s']:.1f} s"
+    )
