@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gs_video_report.engines import gemini_segments as seg
 from gs_video_report.engines.gemini_client import Reply
 from gs_video_report.engines.gemini_options import GeminiOptions
-from gs_video_report.engines.gemini_seams import join_lines
 from gs_video_report.engines.gemini_segments import Window
+from gs_video_report.engines.llm.seams import join_lines
 from gs_video_report.report.model import Segment
 from gs_video_report.templates.loader import Template, load_template
 from tests.fakes import gemini_bodies as bodies

@@ -12,10 +12,9 @@ from gs_video_report.engines.llm.merge import (
     Window,
     align,
     continue_answer,
-    join_segments,
     merge_answers,
-    same_words,
 )
+from gs_video_report.engines.llm.seams import join_segments, same_words
 from gs_video_report.report.model import Section, Segment, SummaryPoint
 from tests.support.llm import sentences
 
@@ -61,6 +60,25 @@ def test_two_equal_lines_in_a_row_are_not_swallowed_by_one() -> None:
     first = [Segment(10, 11, "Exactly right."), Segment(12, 13, "Exactly right.")]
     second = [Segment(12, 13, "Exactly right."), Segment(14, 15, "Exactly right.")]
     assert len(join_segments(first, second)) >= 3
+
+
+def test_lines_that_differ_in_a_number_both_stay() -> None:
+    """The first wrong version took the second for a misspelling of the first and dropped it."""
+    first = [Segment(10, 14, "Now we add 3 to the left side.")]
+    second = [Segment(13, 17, "Now we add 5 to the left side.")]
+    assert texts(join_segments(first, second)) == [first[0].text, second[0].text]
+
+
+def test_parts_that_do_not_overlap_lose_nothing_to_each_other() -> None:
+    first = [Segment(10, 14, "And once more from here."), Segment(14, 16, "Good.")]
+    second = [Segment(16, 18, "Good."), Segment(18, 22, "And once more from here.")]
+    assert join_segments(first, second) == (*first, *second)
+
+
+def test_lines_nearly_alike_far_from_the_seam_stay() -> None:
+    first = [Segment(n * 10.0, n * 10.0 + 9, f"This is step {'abcdefgh'[n]}.") for n in range(6)]
+    second = [Segment(n * 10.0, n * 10.0 + 9, f"This is step {'abcdefgh'[n]}.") for n in (5, 6, 7)]
+    assert texts(join_segments(first, second)) == [f"This is step {c}." for c in "abcdefgh"]
 
 
 def test_short_words_are_the_same_only_when_equal() -> None:

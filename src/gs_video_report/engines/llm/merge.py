@@ -1,28 +1,21 @@
 """Join the answers for the parts of a long recording, and an answer with its continuation.
 
-True here: a line is left out only when its double is kept: the same words (or one the beginning
-of the other) at nearly the same time in the neighbouring part. Everything else stays, in order
-of time, even where a model's times are sloppy: a line too many can be read over, a lost one not.
+True here: a line is left out only when its double is kept (see seams). Everything else stays, in
+order of time: a line too many can be read over, a lost one not.
 Pure.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 
 from gs_video_report.engines.llm.answer import Answer, ChapterMark, unique
-from gs_video_report.report.model import Section, Segment, SummaryPoint
+from gs_video_report.engines.llm.seams import join_segments, plain
+from gs_video_report.report.model import Section, SummaryPoint
 
-SAME_RATIO = 0.85
-"""Share of equal characters from which two lines say the same (difflib's ratio)."""
 SEAM_S = 30.0
-"""Lines farther apart than this are never the same one."""
-SEAM_LINES = 40
-"""So many last lines of a part are compared with the next part's first ones."""
-_MIN_PREFIX = 8
+"""Times may lie so far outside of what a part was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,63 +100,6 @@ def _join(first: Answer, second: Answer) -> Answer:
         problems=first.problems + second.problems,
         complete=first.complete and second.complete,
     )
-
-
-# --- lines -------------------------------------------------------------------------------------
-
-
-def join_segments(first: Sequence[Segment], second: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Both in order of time, each line once."""
-    kept = list(first)
-    added: list[Segment] = []
-    seam = list(range(max(0, len(kept) - SEAM_LINES), len(kept)))
-    for number, line in enumerate(second):
-        double = _double(line, kept, seam) if number < SEAM_LINES else None
-        if double is None:
-            added.append(line)
-            continue
-        seam = [n for n in seam if n > double]  # pairs never cross, one line has one double
-        kept[double] = _fuller(kept[double], line)
-    return tuple(sorted([*kept, *added], key=lambda s: s.start_s))
-
-
-def _double(line: Segment, kept: list[Segment], seam: list[int]) -> int | None:
-    near = [n for n in seam if abs(kept[n].start_s - line.start_s) <= SEAM_S]
-    near.sort(key=lambda n: abs(kept[n].start_s - line.start_s))
-    return next((n for n in near if same_words(kept[n].text, line.text)), None)
-
-
-def _fuller(one: Segment, other: Segment) -> Segment:
-    """The longer of two spellings; a translation is never lost."""
-    best = one if len(plain(one.text)) >= len(plain(other.text)) else other
-    rest = other if best is one else one
-    return replace(
-        best,
-        start_s=min(one.start_s, other.start_s),
-        speaker=best.speaker or rest.speaker,
-        translation=best.translation or rest.translation,
-    )
-
-
-def same_words(one: str, other: str) -> bool:
-    """True when two lines say the same, or one is the beginning or the end of the other."""
-    a, b = sorted((plain(one), plain(other)), key=len)
-    if not a:
-        return not b
-    if a == b:
-        return True
-    if len(a) >= _MIN_PREFIX and (b.startswith(a) or b.endswith(a)):
-        return True
-    if len(a) < _MIN_PREFIX or len(a) * 2 < len(b):
-        return False
-    matcher = SequenceMatcher(None, a, b, autojunk=False)
-    return matcher.quick_ratio() >= SAME_RATIO and matcher.ratio() >= SAME_RATIO
-
-
-def plain(text: str) -> str:
-    """Letters and digits only, in one case and width, for comparisons."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(char for char in folded if char.isalnum())
 
 
 # --- the rest ----------------------------------------------------------------------------------
