@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from gs_video_report import progress
+from gs_video_report.engines.fetch_jobs import fetch_file
 from gs_video_report.errors import (
     BlockedAddressError,
     DiskFullError,
@@ -483,3 +485,64 @@ def test_the_content_is_what_the_server_has(web: WebServer, tmp_path: Path) -> N
     cuts = [luck.randrange(66_000, 200_000) for _ in range(8)]
     web.add("/a.mp4", BODY, etag='"v1"', cuts=cuts)
     assert hashlib.sha256(fetched(web, tmp_path)).digest() == hashlib.sha256(BODY).digest()
+
+
+# --- several processes in one folder ----------------------------------------------------------
+
+
+def test_folder_that_is_held_is_not_removed(tmp_path: Path) -> None:
+    place = tmp_path / "fetch"
+    with download_folder.locked_folder(place):
+        (place / "content.part").write_bytes(b"half")
+        download_folder.discard_folder(place)
+        assert (place / "content.part").read_bytes() == b"half"
+    download_folder.discard_folder(place)
+    assert not place.exists()
+    download_folder.discard_folder(place)
+    place.mkdir()
+    download_folder.discard_folder(place)
+    assert not place.exists()
+
+
+def test_who_waited_for_a_removed_folder_gets_a_fresh_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It held the lock of a file that was gone, and could write nothing."""
+    monkeypatch.setattr(download_folder, "LOCK_POLL_S", 0.01)
+    waiting = threading.Event()
+    monkeypatch.setattr(download_folder, "report", lambda *_: waiting.set())
+    place = tmp_path / "fetch"
+    wrote: list[bytes] = []
+
+    def second() -> None:
+        with download_folder.locked_folder(place):
+            (place / "content").write_bytes(b"fresh")
+            wrote.append((place / "content").read_bytes())
+
+    thread = threading.Thread(target=second)
+    with download_folder.locked_folder(place):
+        thread.start()
+        assert waiting.wait(20)
+        shutil.rmtree(place)
+    thread.join(20)
+    assert wrote == [b"fresh"]
+
+
+def test_file_that_another_process_took_away_before_it_was_stored_is_fetched_again(
+    web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes with one cache: the first to end removed the folder under the second."""
+    web.add("/a.mp4", BODY, etag='"v1"')
+    place, takers = tmp_path / "fetch", [download_folder.discard_folder]
+
+    def download_and_lose(*given: Any) -> Any:
+        done = download(*given)
+        if takers:
+            takers.pop()(place)
+        return done
+
+    monkeypatch.setattr(module, "download", download_and_lose)
+    options = {"allow_private_hosts": ["127.0.0.1"]}
+    value = fetch_file(web.url("/a.mp4"), str(place), str(tmp_path / "cache"), options)
+    assert value["sha256"] == hashlib.sha256(BODY).hexdigest()
+    assert (value["size_bytes"], len(web.requests("/a.mp4"))) == (SIZE, 2)

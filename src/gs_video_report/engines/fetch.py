@@ -29,6 +29,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import fetch_jobs
 from gs_video_report.engines.base import Stepper
 from gs_video_report.errors import DownloadRefused
+from gs_video_report.media.download_folder import discard_folder
 
 STAGE = "fetch"
 STEP_VERSION = 1
@@ -111,7 +112,7 @@ async def fetch_media(ctx: FetchContext) -> Fetched:
     value: dict[str, Any] = await ctx.step(
         STAGE, lambda: _fetch(ctx, found["kind"], folder, wanted), params=params, artifacts=_keys
     )
-    await asyncio.to_thread(ctx.cache.remove_work_dir, folder)
+    await asyncio.to_thread(lambda: discard_folder(ctx.cache.work_dir(folder)))
     path = await asyncio.to_thread(_link, ctx.cache, ctx.view, value)
     return Fetched(
         path=path,

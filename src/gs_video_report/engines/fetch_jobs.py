@@ -1,20 +1,26 @@
 """What the fetch stage runs in compute processes: ask an address what it is, bring it here.
 
 Each takes and returns plain JSON-able values. The finished file goes to the artifact store; its
-name there is the SHA-256 of its content, which is the fingerprint of the recording.
+name there is the SHA-256 of its content, which is the fingerprint of the recording. Processes that
+fetch the same address into the same cache take turns, and none tidies up under another's hands.
 Never: knows a batch, opens the database.
 Raises: what `media.download` and `media.site_video` raise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from gs_video_report.errors import DownloadError
+
+T = TypeVar("T")
 FILE, SITE = "file", "site"
+MAX_TURNS = 5
+"""Times that another process may remove the finished file before it is stored here."""
 _MEDIA_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".wmv", ".mpg", ".mpeg", ".ts",
     ".ogv", ".3gp", ".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aac",
@@ -67,8 +73,12 @@ def fetch_file(url: str, folder: str, cache_root: str, options: Mapping[str, Any
     from gs_video_report.media.download import download
     from gs_video_report.media.download_settings import DownloadSettings
 
-    done = download(url, folder, DownloadSettings.from_options(options))
-    key = adopt_file(cache_root, done.path, done.remote.suffix)
+    settings = DownloadSettings.from_options(options)
+    done, key = _stored(
+        folder,
+        lambda: download(url, folder, settings),
+        lambda done: adopt_file(cache_root, done.path, done.remote.suffix),
+    )
     name = done.remote.name or f"video{done.remote.suffix}"
     if not PurePath(name).suffix and done.remote.suffix:
         name += done.remote.suffix
@@ -88,25 +98,49 @@ def fetch_site(
     from gs_video_report.media import site_video
     from gs_video_report.media.download_settings import DownloadSettings
 
-    done = site_video.fetch(
-        url,
-        folder,
-        DownloadSettings.from_options(options),
-        pictures=bool(wanted["pictures"]),
-        subtitles=bool(wanted["subtitles"]),
-        language=str(wanted["language"]),
-    )
-    texts = []
-    for text in done.subtitles:
-        suffix = PurePath(text.path).suffix
-        key = store_file(cache_root, text.path, suffix)
-        texts.append({"key": key, "language": text.language, "automatic": text.automatic})
-    key = adopt_file(cache_root, done.path, done.suffix)
+    def fetch() -> site_video.SiteDownload:
+        return site_video.fetch(
+            url,
+            folder,
+            DownloadSettings.from_options(options),
+            pictures=bool(wanted["pictures"]),
+            subtitles=bool(wanted["subtitles"]),
+            language=str(wanted["language"]),
+        )
+
+    def store(done: site_video.SiteDownload) -> tuple[str, int, list[dict[str, Any]]]:
+        texts = [
+            {
+                "key": store_file(cache_root, text.path, PurePath(text.path).suffix),
+                "language": text.language,
+                "automatic": text.automatic,
+            }
+            for text in done.subtitles
+        ]
+        key = adopt_file(cache_root, done.path, done.suffix)
+        return key, Path(done.path).stat().st_size, texts
+
+    done, (key, size_bytes, texts) = _stored(folder, fetch, store)
     video = done.video
     info = asdict(video)
     info.pop("is_live")
     name = f"{video.title or video.video_id or 'video'}{done.suffix}"
-    return _value(key, Path(done.path).stat().st_size, name, video.title, info, texts)
+    return _value(key, size_bytes, name, video.title, info, texts)
+
+
+def _stored(folder: str, fetch: Callable[[], Any], store: Callable[[Any], T]) -> tuple[Any, T]:
+    """What `fetch` brought into `folder`, and what `store` made of it while it held the folder.
+
+    Another process that fetched the same may have stored it and removed the folder since.
+    """
+    from gs_video_report.media.download_folder import locked_folder
+
+    for _ in range(MAX_TURNS):
+        done = fetch()
+        with locked_folder(Path(folder)):
+            if Path(done.path).is_file():
+                return done, store(done)
+    raise DownloadError("the downloaded file was removed again and again before it was stored")
 
 
 def _value(

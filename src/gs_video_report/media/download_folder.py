@@ -13,12 +13,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from gs_video_report import files
 from gs_video_report.errors import from_os_error
@@ -169,20 +170,53 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
     Raises: OutputNotWritable, DiskFullError.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a")
-    except OSError as error:
-        raise from_os_error(error, str(folder), writing=True) from error
-    with lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("a")
+        except FileNotFoundError:  # `discard_folder` was faster
+            continue
+        except OSError as error:
+            raise from_os_error(error, str(folder), writing=True) from error
+        with lock:
+            while not _try_lock(lock):
                 report(0, 0)
                 time.sleep(LOCK_POLL_S)
-        yield
+            if _is_there(lock, folder / "lock"):
+                yield
+                return
+
+
+def discard_folder(folder: Path) -> None:
+    """Remove `folder`, unless somebody holds it: that one still needs it, and removes it then.
+
+    Who waits for the folder gets a fresh one. Quiet if there is none, or it cannot be removed.
+    """
+    try:
+        lock = (folder / "lock").open("r+")
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()  # nobody was ever in it
+        return
+    with lock:
+        if _try_lock(lock) and _is_there(lock, folder / "lock"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_there(lock: IO[str], path: Path) -> bool:
+    """Whether the locked file is still the one at `path`: its folder may have been removed."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def boot_id() -> str:
