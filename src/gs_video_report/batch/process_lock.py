@@ -6,12 +6,13 @@ worker's tasks return at the next poll and a starved one is never taken for dead
 Order: a file is created, locked, then checked to be still the one with its name; a cleaner
 unlinks only while it holds the lock itself. So nobody ever holds a lock on an unlinked file.
 Never: opens the database (closing any descriptor of it would drop SQLite's own locks).
-Raises: DatabaseReadOnly.
+Raises: DatabaseReadOnly, DiskFullError.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -20,7 +21,7 @@ import uuid
 from pathlib import Path
 from typing import Self
 
-from gs_video_report.errors import DatabaseReadOnly
+from gs_video_report.errors import DatabaseReadOnly, DiskFullError
 
 _held: dict[str, int] = {}
 """Process id words locked by this very process -> descriptor."""
@@ -105,6 +106,7 @@ class ProcessLock:
 
         Raises:
             DatabaseReadOnly: the folder beside the database cannot be written.
+            DiskFullError: no space for the file.
         """
         while self._fd is None:
             fd = self._open()
@@ -122,6 +124,8 @@ class ProcessLock:
             return os.open(self.path, flags, 0o644)
         except OSError as error:
             where = self.path.parent
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(f"{where}: no space left on the disk") from error
             raise DatabaseReadOnly(f"{where}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
