@@ -1,8 +1,9 @@
 """Build the pages of a batch from a listing of its tasks: library page, summary, error report.
 
 Runs in a compute process. Input is a JSON-lines file, one task per line as the batch wrote it;
-finished reports are read back from their JSON one by one, so memory stays flat. A report that
-cannot be read any more is listed without its text, never silently left out.
+finished reports are read back from their JSON one by one and their cards wait in a file beside
+it, since the quality of each is judged against all; so memory stays flat. A report that cannot
+be read any more is listed without its text, never silently left out.
 Raises: DiskFullError, OutputNotWritable.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from gs_video_report.report.library import (
     LibraryEntry,
     LibraryInfo,
     entry_of_report,
+    with_quality,
     write_library,
 )
 from gs_video_report.report.model import VideoReport
+from gs_video_report.report.quality import Quality, assess, compare
 from gs_video_report.report.writer import kind_of
 
 INDEX = "index.html"
@@ -90,13 +93,35 @@ def _retry_command(batch: dict[str, Any]) -> str:
 
 
 def _entries(listing: Path, root: Path, sums: _Sums, total: int) -> Iterator[LibraryEntry]:
-    with listing.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
+    waiting = listing.with_name("entries.jsonl")
+    qualities = compare(_read_all(listing, waiting, root, sums, total))
+    with waiting.open(encoding="utf-8") as file:
+        for line in file:
+            entry = _restored(json.loads(line))
+            yield with_quality(entry, qualities.get(entry.ref))
+
+
+def _read_all(
+    listing: Path, waiting: Path, root: Path, sums: _Sums, total: int
+) -> dict[str, Quality]:
+    """Write the card of each task to `waiting`; task reference -> quality of its report."""
+    qualities: dict[str, Quality] = {}
+    with listing.open(encoding="utf-8") as tasks, waiting.open("w", encoding="utf-8") as cards:
+        for number, line in enumerate(tasks, start=1):
             task = json.loads(line)
             if task["current"]:
                 _count(task, sums)
             report_progress(number, max(total, number))
-            yield _entry(task, root)
+            entry, quality = _entry(task, root)
+            cards.write(json.dumps(asdict(entry)) + "\n")
+            if quality is not None:
+                qualities[entry.ref] = quality
+    return qualities
+
+
+def _restored(value: dict[str, Any]) -> LibraryEntry:
+    lines = tuple((float(t), str(text)) for t, text in value["lines"])
+    return LibraryEntry(**{**value, "terms": tuple(value["terms"]), "lines": lines})
 
 
 def _count(task: dict[str, Any], sums: _Sums) -> None:
@@ -117,13 +142,22 @@ def _count(task: dict[str, Any], sums: _Sums) -> None:
         )
 
 
-def _entry(task: dict[str, Any], root: Path) -> LibraryEntry:
+def _entry(task: dict[str, Any], root: Path) -> tuple[LibraryEntry, Quality | None]:
+    """The card of a task, and the quality of its report if there is one that can be read."""
     links = {kind_of(p): p for p in task["outputs"] if kind_of(p) != "asset"}
     if task["status"] in DONE and "json" in links:
         report = _read(root / links["json"])
         if report is not None:
-            return entry_of_report(report, task["ref"], task["name"], links, task["status"])
+            entry = entry_of_report(report, task["ref"], task["name"], links, task["status"])
+            return entry, assess(report)
     error = task["error"] or {}
+    return _plain_entry(task, links, error), None
+
+
+def _plain_entry(
+    task: dict[str, Any], links: dict[str, str], error: dict[str, Any]
+) -> LibraryEntry:
+    """The card of a task without a report that can be read."""
     return LibraryEntry(
         ref=task["ref"],
         status=task["status"],

@@ -15,7 +15,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from gs_video_report.report.page import (
     trusted,
 )
 from gs_video_report.report.paths import href
+from gs_video_report.report.quality import Kind, Quality
 from gs_video_report.report.timefmt import clock, to_ms
 from gs_video_report.templates.labels import labels_for, ui_language
 
@@ -40,13 +41,29 @@ SHARD_BYTES = 2_000_000
 LINKS_WITHOUT_SCRIPT = 500
 """Plain links for readers whose browser runs no scripts."""
 FAILURES_SHOWN = 20
+DOUBTS_SHOWN = 4
 SUMMARY_CHARS = 320
 _SHARD = re.compile(r"index-(data|text)-\d+\.js")
 _JS_LABELS = (
     *("all", "hits", "more_hits", "no_match", "nothing_found", "searching", "recordings", "of"),
     *("failed", "completed", "skipped", "cancelled", "pending", "running", "retrying", "copied"),
-    *("show_more", "chapters", "untitled"),
+    *("show_more", "chapters", "untitled", "quality"),
+    *(f"doubt.{kind}" for kind in Kind),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """One finding about the quality of a report, as a card shows it."""
+
+    kind: str
+    """A `report.quality.Kind`; the page has a label for each."""
+    figure: float
+    unit: str
+    at_s: float | None
+    """The first place; None for the whole recording."""
+    reason: str
+    """In English."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,10 @@ class LibraryEntry:
     terms: tuple[str, ...] = ()
     warnings: int = 0
     """Warnings in the report."""
+    score: float | None = None
+    """See `Quality.score`; None without a judgement."""
+    doubts: tuple[Doubt, ...] = ()
+    """Heaviest first."""
     error_code: str = ""
     error_message: str = ""
     error_hint: str = ""
@@ -118,6 +139,17 @@ def entry_of_report(
         warnings=sum(n.severity == "warning" for n in report.notices),
         lines=tuple(_searchable(report)),
     )
+
+
+def with_quality(entry: LibraryEntry, quality: Quality | None) -> LibraryEntry:
+    """The card with the marks of its quality."""
+    if quality is None:
+        return entry
+    doubts = tuple(
+        Doubt(str(f.kind), f.figure, f.unit, f.spans[0][0] if f.spans else None, f.reason)
+        for f in quality.findings[:DOUBTS_SHOWN]
+    )
+    return replace(entry, score=quality.score, doubts=doubts)
 
 
 def write_library(
@@ -178,12 +210,14 @@ class _Collector:
         self.statuses: Counter[str] = Counter()
         self.languages: Counter[str] = Counter()
         self.media_s = 0.0
+        self.doubtful = 0
         self.failures: list[Failure] = []
         self.plain_links: list[tuple[str, str]] = []
 
     def add(self, entry: LibraryEntry) -> None:
         self.statuses[entry.status] += 1
         self.media_s += entry.duration_s
+        self.doubtful += bool(entry.doubts)
         if entry.language:
             self.languages[entry.language] += 1
         if entry.status == "failed":
@@ -242,6 +276,9 @@ def _card(entry: LibraryEntry) -> dict[str, Any]:
         "i": data_uri(entry.thumb) if entry.thumb else href(entry.thumb_path),
         "h": {kind: href(path) for kind, path in entry.links.items() if path},
     }
+    if entry.doubts:
+        card["q"] = entry.score
+        card["f"] = [[d.kind, d.figure, d.unit, d.at_s, d.reason] for d in entry.doubts]
     if entry.error_message:
         card["e"] = [entry.error_code, entry.error_message, entry.error_hint]
     return card
@@ -294,6 +331,7 @@ def _page(found: _Collector, info: LibraryInfo) -> bytes:
             statuses=_ordered(found.statuses),
             languages=[(c, language_name(c), n) for c, n in found.languages.most_common()],
             media=clock(found.media_s),
+            doubtful=found.doubtful,
             groups=[_shown(g) for g in group_failures(found.failures)],
             plain_links=found.plain_links,
         )

@@ -50,6 +50,17 @@ const marked = (text, words) => {
   out.append(text.slice(last));
   return out;
 };
+const UNITS = { times: (n) => `×${Math.floor(n)}`, s: (n) => `${Math.round(n)} s`, 'characters/min': (n) => `${Math.round(n)}/min` };
+const doubts = (c, target) => {
+  const ul = make('div', 'hits doubts');
+  c.f.forEach(([kind, figure, unit, at, reason]) => {
+    const a = target ? link(at === null ? target : `${target}#t=${at}`, '') : make('span');
+    a.title = reason;
+    a.append(make('span', 'num', at === null ? '' : clock(at)), make('span', '', `${L['doubt.' + kind] || kind} ${(UNITS[unit] || Math.round)(figure)}`));
+    ul.append(a);
+  });
+  return ul;
+};
 const draw = (c) => {
   const box = make('article', 'item card'), body = make('div', 'body');
   const pic = make('div', 'pic');
@@ -70,10 +81,12 @@ const draw = (c) => {
     if (hits.n > hits.list.length) ul.append(make('span', 'mute', `+ ${hits.n - hits.list.length} ${L.more_hits}`));
     body.append(ul);
   }
+  if (c.f) body.append(doubts(c, target));
   const foot = make('div', 'foot');
   if (c.s !== 'completed') foot.append(make('span', 'badge ' + c.s, L[c.s] || c.s));
   if (c.l) foot.append(make('span', 'badge', data.names[c.l] || c.l));
   if (c.w) foot.append(make('span', 'badge warn num', `⚠ ${c.w}`));
+  if (c.f) foot.append(make('span', 'badge warn num', `${L.quality} ${Math.round(c.q)}`));
   Object.entries(c.h).forEach(([kind, path]) => foot.append(link(path, '', kind === 'markdown' ? 'md' : kind)));
   body.append(foot); box.append(pic, body);
   return box;
@@ -122,6 +135,7 @@ const refresh = async () => {
     return words.every((w) => own.includes(w));
   });
   const names = new Intl.Collator(document.documentElement.lang, { numeric: true });
+  if (by === 'q') shown.sort((a, b) => (a.q ?? 101) - (b.q ?? 101));
   if (by === 't') shown.sort((a, b) => names.compare(a.t, b.t));
   if (by === 'd') shown.sort((a, b) => a.d - b.d);
   if (by === '-d') shown.sort((a, b) => b.d - a.d);
