@@ -12,6 +12,7 @@ Raises: CheckpointError, NotFoundError, UsageError, DiskFullError, OutputNotWrit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -54,6 +55,7 @@ from gs_video_report.files import (
     is_temp_name,
     make_dirs,
     sha256_file,
+    sweep_temps,
     temp_name,
 )
 
@@ -72,7 +74,7 @@ LEDGER_DAYS = 2
 _PAGE = 500
 _DAY_MS = 24 * 3600 * 1000
 _STALE_TEMP_S = 3600.0
-"""A temporary file older than this was left behind by a killed process."""
+"""A temporary file of another machine that is older than this was left behind."""
 _Infos = list[CheckpointInfo]
 _Paths = list[Path]  # inside the class, `list` is a method
 _Ids = list[str]
@@ -217,9 +219,11 @@ class CheckpointManager:
 
     def _prepare(self) -> None:
         make_dirs(self.directory)
+        sweep_temps(self.directory)
         for path in self.directory.iterdir():
-            if is_temp_name(path.name) and time.time() - path.stat().st_mtime > _STALE_TEMP_S:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process is done with it
+                if is_temp_name(path.name) and time.time() - path.stat().st_mtime > _STALE_TEMP_S:
+                    path.unlink()
 
     def _publish(self, temp: Path, batch_id: str, wall_ms: int) -> Path:
         """Give the file its name; a link cannot replace what another process has written."""
