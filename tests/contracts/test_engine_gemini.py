@@ -838,3 +838,24 @@ async def test_names_that_move_with_the_models_use_the_version_that_knows_them(
         report = await on.analyze(recording(tmp_path))
     assert {r.version for r in fake.log if r.op in ("generate", "start", "get")} == {"v1beta"}
     assert report.provenance.usage["requests"] == 1
+
+
+# --- what a file is called -------------------------------------------------------------------
+
+
+async def test_a_renamed_and_moved_file_is_not_paid_for_again(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    talk = recording(tmp_path, LONG_S)
+    for template in ("summary_report", "comprehensive_lesson", "chinese_transcript"):
+        report = await on.analyze(talk, template=template)
+        assert report.media.title == "talk"
+    paid, uploads = fake.count("generate"), fake.count("start")
+    moved = Recording(tmp_path / "elsewhere" / "Week 7 - Roots of equations.mp4", LONG_S)
+    moved.path.parent.mkdir()
+    talk.path.rename(moved.path)
+    for template in ("summary_report", "comprehensive_lesson", "chinese_transcript"):
+        again = await on.analyze(moved, template=template)
+        assert again.media.title == "Week 7 - Roots of equations"
+        assert len(again.segments) == len(spoken(moved))
+    assert (fake.count("generate"), fake.count("start")) == (paid, uploads)

@@ -125,6 +125,20 @@ async def test_second_run_pays_nothing_and_tells_the_same_totals(
     assert bench.steps.ran == 0
 
 
+async def test_a_renamed_file_is_not_paid_for_again(
+    fake: FakeOpenAI, bench: Bench, tmp_path: Path
+) -> None:
+    first = await report_of(
+        bench, fake, write_lecture(tmp_path / "a", sentences(24)), "chinese_transcript"
+    )
+    sent = len(fake.of("chat"))
+    renamed = write_lecture(tmp_path / "b", sentences(24), "第七讲 Roots and a much longer name")
+    again = await report_of(bench, fake, renamed, "chinese_transcript")
+    assert len(fake.of("chat")) == sent
+    assert again.media.title == "第七讲 Roots and a much longer name"
+    assert again.summary == first.summary
+
+
 async def test_reply_is_in_the_journal_before_it_is_read(
     fake: FakeOpenAI, bench: Bench, lecture: Path
 ) -> None:

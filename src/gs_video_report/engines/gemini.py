@@ -48,6 +48,7 @@ from gs_video_report.engines.gemini_request import Asker
 from gs_video_report.engines.gemini_segments import Window
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, load_prices, with_prices
+from gs_video_report.engines.llm.prompts import known_title
 from gs_video_report.engines.local import media_info
 from gs_video_report.errors import (
     AuthenticationError,
@@ -254,8 +255,8 @@ class GeminiEngine:
                 if ctx.media.input_type == "youtube":
                     fetch, lost = _youtube(ctx), _ignore
                 asker = Asker(
-                    ctx, ctx.template, self.options, media.title, media.duration_s,
-                    self._answer_limit(),
+                    ctx, ctx.template, self.options, known_title(media.title, media.file_name),
+                    media.duration_s, self._answer_limit(),
                 )  # fmt: skip
                 reading = Reading(
                     ctx, link, asker, ctx.template, self.options, self.price, fetch, lost

@@ -1,8 +1,9 @@
 """Build what is sent to the model, and name it for the journal.
 
 True here: the recording comes before the text; times are asked for as of the whole recording,
-whatever stretch is sent; `fingerprint_of` covers everything that changes an answer, and not the
-file's address or the key: an answer that was paid for with one key is used with another.
+whatever stretch is sent; `Question.params` covers everything that changes an answer, and not the
+file's address or the key: an answer that was paid for with one key is used with another. What the
+file is called is no part of the question, unless a template of one's own asks for it.
 Pure.
 """
 
@@ -118,6 +119,7 @@ class Asker:
     template: Template
     options: GeminiOptions
     title: str
+    """Of the content; empty when there is none."""
     duration_s: float
     answer_limit: int
     """Longest answer of the model, tokens."""

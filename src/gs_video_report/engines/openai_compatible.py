@@ -222,7 +222,7 @@ class OpenAIEngine:
             raise CorruptMediaError("nothing in the file can be decoded", stage="compose")
         media = media_info(ctx, found)
         material = Material(
-            title=media.title,
+            title=prompts.known_title(media.title, media.file_name),
             file_name=media.file_name,
             duration_s=media.duration_s,
             language=spoken.language,

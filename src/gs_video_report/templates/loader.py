@@ -25,8 +25,8 @@ MAX_TEMPLATE_BYTES = 256 * 1024
 SHIPPED_DIR = Path(__file__).parent
 
 PROMPT_VARIABLES: dict[str, str] = {
-    "title": "title of the recording",
-    "file_name": "base name of the source",
+    "title": "title in the recording or the input list; empty when only the file has a name",
+    "file_name": "base name of the source; a prompt with it asks anew about a renamed file",
     "duration": "length as h:mm:ss",
     "language": "spoken language as a code, empty when unknown",
     "mode": "`video` when the model gets the recording itself, `text` when it gets the transcript",

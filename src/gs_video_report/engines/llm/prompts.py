@@ -9,6 +9,7 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.report.timefmt import clock_long
@@ -24,7 +25,9 @@ _LANGUAGES = {
 DEFAULT_PROMPT = """\
 Report on the recording below.
 
+{% if title %}
 Title: {{ title }}
+{% endif %}
 Length: {{ duration }}
 {% if parts > 1 %}
 This is part {{ part }} of {{ parts }}, from {{ part_start }} to {{ part_end }}.
@@ -69,6 +72,15 @@ def material(transcript: str, slides: str) -> str:
     """The recording, for prompts that forgot to ask for it."""
     text = f"<transcript>\n{transcript}\n</transcript>"
     return text + (f"\n\n<slides>\n{slides}\n</slides>" if slides else "")
+
+
+def known_title(title: str, file_name: str) -> str:
+    """The title for prompts: empty when it is only the name of the file.
+
+    What a file is called is no part of the recording: an answer about a renamed or moved file is
+    the answer that was paid for already.
+    """
+    return "" if title == PurePath(file_name).stem else title
 
 
 def language_name(code: str) -> str:
@@ -141,7 +153,7 @@ def translation_system(language: str) -> str:
 
 def translation_user(title: str, before: Sequence[str], lines: Sequence[tuple[int, str]]) -> str:
     """The material: lines with their numbers; `before` is what was said just before."""
-    parts = [f"Title of the recording: {title}"]
+    parts = [f"Title of the recording: {title}"] if title else []
     if before:
         parts.append("<said_before>\n" + "\n".join(before) + "\n</said_before>")
     numbered = "\n".join(f"{number}: {text}" for number, text in lines)
@@ -166,7 +178,7 @@ def selection_system() -> str:
 
 def selection_user(title: str, lists: Sequence[tuple[str, str, Sequence[str]]]) -> str:
     """The material: (key, description, statements) per list, numbered from 1."""
-    parts = [f"Title of the recording: {title}"]
+    parts = [f"Title of the recording: {title}"] if title else []
     for key, description, texts in lists:
         numbered = "\n".join(f"{n}: {text}" for n, text in enumerate(texts, 1))
         parts.append(f'<list key="{key}">\nDescription: {description}\n{numbered}\n</list>')
