@@ -197,6 +197,9 @@ class TaskResult:
     language: str = ""
     warnings: tuple[str, ...] = ()
     usage: Usage = Usage()
+    """Paid by the attempt that finished."""
+    reused: Usage = Usage()
+    """What answers from the journal had cost when they were made; not paid again."""
     stage_s: dict[str, float] = field(default_factory=dict)
     """Wall seconds per stage of the attempt that finished."""
     fingerprint: str = ""
@@ -214,6 +217,7 @@ class TaskResult:
         value["outputs"] = tuple(OutputFile(**o) for o in value.get("outputs", ()))
         value["warnings"] = tuple(value.get("warnings", ()))
         value["usage"] = Usage(**value.get("usage", {}))
+        value["reused"] = Usage(**value.get("reused", {}))
         return cls(**value)
 
 
@@ -419,6 +423,8 @@ class BatchResult:
     """Options that a following command needs to find the batch, such as ` --db x.db`."""
     tuning: tuple[tuple[str, dict[str, Any]], ...] = ()
     """Changes of concurrency in this run, oldest first: (ISO-8601 UTC, {old, new, reason})."""
+    usd_reused: float = 0.0
+    """What answers cost that were paid before and used again; not in `counts.usd`."""
 
 
 def check_task_transition(old: TaskStatus, new: TaskStatus) -> None:

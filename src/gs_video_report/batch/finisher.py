@@ -134,5 +134,6 @@ def _entry(task: VideoTask, batch_id: str) -> dict[str, Any]:
         "engine": result.engine if result else "",
         "language": result.language if result else "",
         "usd": result.usage.usd if result else 0.0,
+        "usd_reused": result.reused.usd if result else 0.0,
         "seconds": round(sum(result.stage_s.values()), 3) if result else None,
     }

@@ -368,6 +368,7 @@ class BatchProcessor:
             error_report=pages.errors,
             command_tail=self.settings.command_tail,
             tuning=tuple(self._record.changes) if self._record else (),
+            usd_reused=await queue.usd_reused(batch_id),
         )
         message = failed.message if failed else ""
         self._keep_limits()

@@ -152,6 +152,9 @@ def result_to_json(result: TaskResult) -> str:
         dict(zip(_OUTPUT_FIELDS, _output_values(o), strict=True)) for o in result.outputs
     ]
     value["usage"] = dict(zip(_USAGE_FIELDS, _usage_values(result.usage), strict=True))
+    value["reused"] = dict(zip(_USAGE_FIELDS, _usage_values(result.reused), strict=True))
+    if not result.reused.requests:
+        del value["reused"]
     return json_text(value)
 
 

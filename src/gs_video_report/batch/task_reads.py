@@ -188,6 +188,11 @@ class TaskReads(BatchStore):
         row = (await self.db.read(query("usage_since"), values))[0]
         return Usage(row["requests"], row["tokens_in"], row["tokens_out"], row["usd"])
 
+    async def usd_reused(self, batch_id: str) -> float:
+        """What the answers had cost that the batch's reports took from the journal."""
+        row = (await self.db.read(query("usd_reused"), (batch_id,)))[0]
+        return float(row["usd"])
+
     async def usage_by_key(self, since: str) -> list[dict[str, Any]]:
         """Sums of the ledger from `since` (ISO-8601 UTC) per provider, model and key.
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gs_video_report.batch.account import Account
 from gs_video_report.batch.data_models import (
     BatchOptions,
     InputType,
     Stage,
     TaskResult,
-    Usage,
     VideoTask,
 )
 from gs_video_report.batch.outage import ENGINE
@@ -156,6 +156,7 @@ class MeteredLimiter:
 
     limiter: Limiter
     control: TaskControl
+    account: Account = field(default_factory=Account)
 
     def reserve(
         self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
@@ -168,7 +169,7 @@ class MeteredLimiter:
     @asynccontextmanager
     async def _metered(self, reservation: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
         self.control.call(time.monotonic(), opened=1)
-        granted = 0
+        granted, quota = 0, None
         try:
             async with reservation as quota:
                 granted = 1
@@ -177,6 +178,9 @@ class MeteredLimiter:
                     yield quota
         finally:
             self.control.call(time.monotonic(), opened=-1, running=-granted)
+            used = getattr(quota, "used", None)
+            if used is not None:
+                self.account.pay(used.requests, used.tokens_in, used.tokens_out, used.usd)
 
     @contextmanager
     def _answer(self) -> Iterator[None]:
@@ -202,6 +206,7 @@ class JournaledSteps:
     control: TaskControl
     cache: ArtifactStore
     fingerprint: str
+    account: Account = field(default_factory=Account)
     reused: int = 0
     ran: int = 0
     _known: dict[tuple[str, str], dict[int, Any]] = field(default_factory=dict)
@@ -217,18 +222,22 @@ class JournaledSteps:
     ) -> Any:
         """See `engines.base.Stepper`. Raises: StepCancelled once a stop began, LeaseLost."""
         params = dict(params or {})
+        key = step_key(self.fingerprint, name, part, params)
         value = await self._look(name, part, params, artifacts)
         if value is not MISSING:
+            self.account.found(key, value)
             return value
         if self.control.stopping.is_set():
             raise StepCancelled("stopped before the next step", stage=name)
-        async with self.journal.flight(step_key(self.fingerprint, name, part, params)):
+        async with self.journal.flight(key):
             value = await self.journal.get(self.fingerprint, name, part, params)
             if value is not MISSING and self._whole(value, artifacts):
                 self.reused += 1
+                self.account.found(key, value)
                 return value
             if value is not MISSING:  # its artifacts are gone: this value is of no use any more
                 await self.journal.forget(self.fingerprint, name, part, params)
+            self.account.ran(key)
             return await self._run(name, fn, part, params)
 
     async def known(self, name: str, params: Mapping[str, Any]) -> dict[int, Any]:
@@ -489,7 +498,7 @@ class _TaskRun:
             options=asdict(options),
             step=steps,
             compute=compute,
-            limiter=MeteredLimiter(self.shared.limiter, self.control),
+            limiter=MeteredLimiter(self.shared.limiter, self.control, steps.account),
             cache=self.shared.cache,
             work_dir=self.shared.cache.work_dir(self._work),
             progress=self.progress,
@@ -545,6 +554,8 @@ class _TaskRun:
             "steps_reused": steps.reused,
             "steps_run": steps.ran,
         }
+        if report.provenance.usage:
+            run |= steps.account.to_dict()
         report = replace(report, provenance=replace(report.provenance, run=run))
         if self.fetched is not None:  # the reader's link leads to where the recording lives
             report = replace(report, media=replace(report.media, source=self.task.video.source))
@@ -562,19 +573,14 @@ class _TaskRun:
             priority=self.task.task_id,
         )
         self._close_stage(time.monotonic())
-        usage = report.provenance.usage
         return TaskResult(
             outputs=tuple(outputs),
             media_s=report.media.duration_s,
             engine=report.provenance.engine,
             language=report.language,
             warnings=tuple(n.message for n in report.notices if n.severity == "warning"),
-            usage=Usage(
-                requests=int(usage.get("requests", 0)),
-                tokens_in=int(usage.get("tokens_in", 0)),
-                tokens_out=int(usage.get("tokens_out", 0)),
-                usd=float(usage.get("usd", 0.0)),
-            ),
+            usage=steps.account.paid,
+            reused=steps.account.reused,
             stage_s=dict(self.stage_s),
             fingerprint=report.media.sha256,
         )

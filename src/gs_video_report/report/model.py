@@ -160,7 +160,8 @@ class Provenance:
     """`speech`, `sidecar:<name>`, `embedded:<n>`, `engine`, or `none`."""
     parameters: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, float] = field(default_factory=dict)
-    """requests, tokens_in, tokens_out, usd."""
+    """requests, tokens_in, tokens_out, usd: what the answers took when they were made. How much
+    of it this run paid, and how much it took from the journal, is in `run`: `paid`, `reused`."""
     run: dict[str, Any] = field(default_factory=dict)
     """Run-time fields: finished_at (ISO-8601 UTC), stage_s (seconds per stage), cached steps."""
 

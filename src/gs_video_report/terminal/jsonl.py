@@ -126,6 +126,7 @@ def _task_fields(line: TaskLine) -> dict[str, Any]:
         "took_s": None if line.took_s is None else round(line.took_s, 3),
         "media_s": None if line.media_s is None else round(line.media_s, 3),
         "usd": round(line.usd, 6),
+        "usd_reused": round(line.usd_reused, 6),
         "done": line.done,
         "total": line.total,
     }

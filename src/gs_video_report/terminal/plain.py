@@ -171,6 +171,8 @@ def done_line(line: TaskLine) -> str:
         facts.append(f" took={clock(line.took_s)}")
     if line.usd > 0:
         facts.append(f" cost={money(line.usd)}")
+    if line.usd_reused > 0:
+        facts.append(f" reused={money(line.usd_reused)}")
     return f"{word} {line.done}/{line.total} {clean(line.name)}{''.join(facts)}"
 
 

@@ -39,6 +39,9 @@ class TaskLine:
     """Wall seconds of the attempt."""
     media_s: float | None = None
     usd: float = 0.0
+    """Paid now."""
+    usd_reused: float = 0.0
+    """What answers had cost that were used again."""
     attempt: int = 1
     tries: int = 1
     """Tries allowed in all."""
@@ -65,6 +68,7 @@ class TaskLine:
             took_s=took_s,
             media_s=result.media_s,
             usd=result.usage.usd,
+            usd_reused=result.reused.usd,
             attempt=task.attempt,
             outputs=tuple(output.path for output in result.outputs if output.kind != "asset"),
             warnings=result.warnings,

@@ -242,7 +242,8 @@ def _ended(result: BatchResult, snapshot: Snapshot | None) -> tuple[str, str, st
         return "Nothing to do:", "ok", f" {plural(done, 'video')} already done."
     head = f"{number(done)} of {number(counts.total)} done"
     skipped = f", {number(counts.skipped)} of them skipped" if counts.skipped else ""
-    rest = f"{skipped} in {prose_span(result.elapsed_s)}{_facts(counts, snapshot)}."
+    facts = _facts(counts, snapshot, result.usd_reused)
+    rest = f"{skipped} in {prose_span(result.elapsed_s)}{facts}."
     if counts.cancelled:
         rest += f" {number(counts.cancelled)} cancelled."
     if counts.failed:
@@ -250,12 +251,14 @@ def _ended(result: BatchResult, snapshot: Snapshot | None) -> tuple[str, str, st
     return head, "ok" if done == counts.total else "bold", rest
 
 
-def _facts(counts: BatchCounts, snapshot: Snapshot | None) -> str:
+def _facts(counts: BatchCounts, snapshot: Snapshot | None, usd_reused: float) -> str:
     facts = []
     if snapshot is not None and snapshot.average_realtime is not None:
         facts.append(f"{realtime(snapshot.average_realtime)} realtime")
     if counts.usd > 0:
         facts.append(money(counts.usd))
+    if usd_reused > 0:
+        facts.append(f"answers worth {money(usd_reused)} reused")
     return f" ({', '.join(facts)})" if facts else ""
 
 
@@ -376,6 +379,7 @@ def summary_json(
         "open": counts.open,
         "media_s": {"done": round(counts.media_s_done, 1), "total": round(counts.media_s_total, 1)},
         "usd": round(counts.usd, 6),
+        "usd_reused": round(result.usd_reused, 6),
         "elapsed_s": round(result.elapsed_s, 3),
         "realtime": None if speed is None else round(speed, 2),
         "failures": [replace(g, hint=with_ref(g.hint, ref)).to_dict() for g in failures],

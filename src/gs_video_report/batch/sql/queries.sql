@@ -265,6 +265,10 @@ WHERE at >= :since AND (:provider IS NULL OR provider = :provider)
 UPDATE tasks SET result = :result WHERE task_id = :task_id AND attempt = :attempt
   AND status IN ('completed', 'skipped') RETURNING task_id;
 
+-- name: usd_reused
+SELECT coalesce(sum(json_extract(result, '$.reused.usd')), 0.0) AS usd
+FROM tasks WHERE batch_id = ? AND status = 'completed';
+
 -- name: usage_by_key
 SELECT provider, model, key_id, coalesce(sum(requests), 0) AS requests,
   coalesce(sum(tokens_in), 0) AS tokens_in, coalesce(sum(tokens_out), 0) AS tokens_out,
