@@ -12,14 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.config_options import BY_WORD, SECTIONS, Option, find_option, nearest
+from gs_video_report.config_options import (
+    BY_WORD,
+    SECTIONS,
+    Kind,
+    Option,
+    find_option,
+    nearest,
+)
 
 PROJECT_FILE = "gsvr.yaml"
 MAX_FILE_BYTES = 1 << 20
 _PLAIN_TAG = "tag:yaml.org,2002:"
 _NULL_TAG = "tag:yaml.org,2002:null"
 
-Raw = str | list[str] | None
+Raw = str | list[str] | dict[str, str] | None
 """A scalar as written, a list of scalars, or None for null."""
 
 
@@ -158,7 +165,7 @@ def _read_option(content: FileContent, word: str, node: Any, where: str, section
         content.problems.append(f"{where}: unknown option {full}{_suggestion(word, section)}")
         return
     try:
-        raw = _raw(node)
+        raw = _raw(node, option.kind is Kind.HEADERS)
     except ValueError as error:
         content.problems.append(f"{where}: {full} {error}")
         return
@@ -177,8 +184,8 @@ def _suggestion(word: str, section: str) -> str:
     return nearest(word, plain)
 
 
-def _raw(node: Any) -> Raw:
-    """The text of a scalar or of a list of scalars."""
+def _raw(node: Any, is_mapping: bool = False) -> Raw:
+    """The text of a scalar, of a list of scalars, or of a mapping where one is taken."""
     import yaml
 
     if not node.tag.startswith(_PLAIN_TAG) or node.tag.startswith(f"{_PLAIN_TAG}python"):
@@ -191,4 +198,19 @@ def _raw(node: Any) -> Raw:
         if not all(isinstance(item, yaml.ScalarNode) for item in node.value):
             raise ValueError("must be a list of plain words")
         return [str(item.value) for item in node.value]
+    if is_mapping and isinstance(node, yaml.MappingNode):
+        return _raw_mapping(node)
     raise ValueError("must be a single value, not a section")
+
+
+def _raw_mapping(node: Any) -> dict[str, str]:
+    import yaml
+
+    found: dict[str, str] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
+            raise ValueError("must be plain names and values")
+        if key.value in found:
+            raise ValueError(f"names {key.value} twice")
+        found[str(key.value)] = "" if _is_null(value) else str(value.value)
+    return found

@@ -374,6 +374,29 @@ def test_the_template_names_each_option_with_its_variable() -> None:
 # --- engines and secrets -------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "openai:\n  headers:\n    X-Course: math\n    X-Year: 2026\n",
+        "openai:\n  headers: {X-Course: math, X-Year: 2026}\n",
+        "openai:\n  headers: ['X-Course: math', 'X-Year: 2026']\n",
+    ],
+)
+def test_headers_are_written_as_a_mapping(home: Path, text: str) -> None:
+    """The mapping that the table of options asks for was refused."""
+    (home / "work/gsvr.yaml").write_text(text)
+    assert load(home).value("openai.headers") == {"X-Course": "math", "X-Year": "2026"}
+
+
+def test_headers_that_are_no_plain_names_and_values_are_refused(home: Path) -> None:
+    (home / "work/gsvr.yaml").write_text("openai:\n  headers: {X-Course: {a: b}}\n")
+    (problem,) = problems(home)
+    assert problem.endswith("gsvr.yaml:2: openai.headers must be plain names and values")
+    (home / "work/gsvr.yaml").write_text("openai:\n  model: {a: b}\n")
+    (problem,) = problems(home)
+    assert problem.endswith("openai.model must be a single value, not a section")
+
+
 def test_engine_sections_reach_the_stored_options_without_the_key(home: Path) -> None:
     (home / "work/gsvr.yaml").write_text(
         "engine: gemini\ngemini:\n  model: flash\n  fps: 0.5\n  api_key: abc123\n", "utf-8"
@@ -439,6 +462,13 @@ def test_the_variables_of_other_programs_give_the_key_and_cannot_stop_us(home: P
     found = both.api_key("gemini")
     assert found is not None
     assert found.reveal() == "c"
+
+
+@pytest.mark.parametrize("name", ["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_API_KEY"])
+def test_each_usual_name_of_a_gemini_key_is_known(home: Path, name: str) -> None:
+    found = load(home, env={name: "g1"}).api_key("gemini")
+    assert found is not None
+    assert found.reveal() == "g1"
 
 
 def test_a_secret_cannot_be_shown_or_written() -> None:
