@@ -277,7 +277,10 @@ def _shared(section: str, url_variable: str, *key_variables: str) -> tuple[Optio
 
 ENGINE_SECTIONS: tuple[str, ...] = ("gemini", "openai")
 ENGINE_OPTIONS: tuple[Option, ...] = (
-    *_shared("gemini", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    *_shared(
+        "gemini", "GOOGLE_GEMINI_BASE_URL",
+        "GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_GEMINI_API_KEY",
+    ),
     _of_engine(
         "gemini.fps", Kind.NUMBER, _R, "Pictures per second that the model looks at.",
         low=0.01, high=24.0,

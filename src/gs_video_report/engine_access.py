@@ -1,8 +1,8 @@
 """Which engine a command uses and with which keys: choosing `auto`, reading keys.
 
-Keys come from `--api-key-file` (or `-`, standard input), then the environment, the configuration
-and the key file of `gsvr config set-key`, in this order. Several keys: one a line, or separated
-by commas in a variable.
+Keys come from `--api-key-file` (or `-`, standard input), then the environment, the keyring
+(if wanted), the key file of `gsvr config set-key` and the configuration, in this order. Several
+keys: one a line, or separated by commas in a variable.
 Never: writes a key anywhere, puts one into an error.
 Raises: ConfigError (damaged key file), FileUnreadableError, UsageError.
 """
