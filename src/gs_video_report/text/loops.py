@@ -54,6 +54,7 @@ class Loop:
 
 def units_of(text: str, start_s: float, end_s: float) -> Iterable[Unit]:
     """The units of `text`, their times spread evenly over its letters."""
+    text = text.strip()
     share = (end_s - start_s) / max(1, len(text))
     for match in _UNIT.finditer(text.casefold()):
         begin, end = match.span()
