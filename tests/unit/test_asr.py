@@ -88,6 +88,7 @@ class Scripted:
 
     def __init__(self, *answers: tuple[str, float]) -> None:
         self.model = SimpleNamespace(is_multilingual=True)
+        self.encode = SimpleNamespace(room_s=None)
         self._answers = list(answers)
         self.asked: list[dict[str, Any]] = []
         self.segments_read = 0

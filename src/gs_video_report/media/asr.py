@@ -26,6 +26,7 @@ from gs_video_report.media.whisper import (
     AsrParams,
     Heard,
     cpu_hash,
+    language_odds,
     load_model,
     recognise,
 )
@@ -168,8 +169,7 @@ def detect_language(
     heard = 0.0
     for count, span in enumerate(_spots(spans), start=1):
         samples = load_samples(pcm_path, *span)
-        _, _, probabilities = model.detect_language(samples)
-        for code, probability in probabilities:
+        for code, probability in language_odds(model_dir, samples):
             weights[code] = weights.get(code, 0.0) + probability * len(samples)
         heard += len(samples)
         report(float(count), float(_LANGUAGE_SPOTS))

@@ -19,7 +19,7 @@ from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.sentences import SpokenWord
 from gs_video_report.media.text_measure import Measure, choose, measure
 from gs_video_report.media.vad import VadParams, merge_spans, probabilities_of, speech_spans
-from gs_video_report.media.whisper import Heard, load_model
+from gs_video_report.media.whisper import Heard, language_odds, load_model
 from gs_video_report.progress import report
 
 if TYPE_CHECKING:
@@ -166,5 +166,5 @@ class _Chunk:
         model = load_model(self.model_dir)
         if not model.model.is_multilingual:
             return self.language
-        code, probability, _ = model.detect_language(self.samples[start:end])
-        return str(code) if probability >= self.params.language_sure else self.language
+        code, probability = language_odds(self.model_dir, self.samples[start:end])[0]
+        return code if probability >= self.params.language_sure else self.language

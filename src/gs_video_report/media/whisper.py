@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gs_video_report.errors import DependencyMissing, ModelMissing
 from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.doubt import Evidence
+from gs_video_report.media.encoder import ROOM_S, WINDOW_FRAMES, Encoder
 from gs_video_report.media.sentences import SpokenWord, spread_words
 from gs_video_report.progress import report
 
@@ -51,6 +52,8 @@ class AsrParams:
     out cannot be found and asked for again; saves about a tenth of the CPU."""
     loop_ratio: float = 2.4
     """Text that shrinks more than this when compressed repeats itself."""
+    room_s: int = ROOM_S
+    """Silence that the encoder is given after the sound, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ def recognise(model_dir: str, samples: Samples, language: str, params: AsrParams
     answer that loops least is returned.
     """
     model = load_model(model_dir)
+    model.encode.room_s = params.room_s
     tries: list[Heard] = []
     for step, firm in enumerate(_FIRM):
         tries.append(_ask(model, samples, language, params, firm, step))
@@ -84,6 +88,20 @@ def recognise(model_dir: str, samples: Samples, language: str, params: AsrParams
             return tries[-1]
     best = min(tries, key=lambda heard: heard.compression_ratio)
     return replace(best, retries=len(tries) - 1)
+
+
+def language_odds(model_dir: str, samples: Samples) -> tuple[tuple[str, float], ...]:
+    """(ISO 639-1 code, probability) of at most 30 s of samples, the likeliest first.
+
+    Only for models that know several languages. The encoder hears its whole window: with less,
+    sounds of a few seconds were taken for other languages.
+    """
+    from faster_whisper.audio import pad_or_trim
+
+    model = load_model(model_dir)
+    features = model.feature_extractor(samples)[..., :WINDOW_FRAMES]
+    odds = model.model.detect_language(model.encode.whole(pad_or_trim(features)))[0]
+    return tuple((token.strip("<|>"), float(probability)) for token, probability in odds)
 
 
 def _ask(
@@ -143,6 +161,7 @@ def load_model(model_dir: str) -> Any:
             raise ModelMissing(f"{model_dir}: not a speech model folder, {name} is missing")
     report(0.0, 0.0)
     model = WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
+    model.encode = Encoder(model.encode)
     report(0.0, 0.0)
     return model
 
