@@ -165,15 +165,25 @@ def config_init(path: Path, force: bool) -> int:
     return OK
 
 
-def config_set_key(config_file: Path | None, engine: str, forget: bool) -> int:
+def config_set_key(
+    config_file: Path | None, engine: str, forget: bool, in_keyring: bool = False
+) -> int:
     """Store (or forget) the key of an engine; it is never shown."""
-    from gs_video_report.config_keys import save_key
+    from gs_video_report.config_keys import save_key, save_keyring
     from gs_video_report.config_values import Secret
     from gs_video_report.engine_access import REMOTE
 
     if engine not in REMOTE:
         raise UsageError(f"{engine!r} needs no key", hint=f"engines with keys: {', '.join(REMOTE)}")
-    path = Path(_config(config_file).value("keys_file"))
+    config = _config(config_file)
+    path = Path(config.value("keys_file"))
+    if in_keyring:
+        name = save_keyring(engine, None if forget else Secret(_typed_key(engine)))
+        done = "forgotten by" if forget else "stored in"
+        say(f"the key of {engine} is {done} the system's keyring ({name})")
+        if not forget and not config.value("keyring"):
+            say("it is looked for there when the configuration says: keyring: true")
+        return OK
     if forget:
         save_key(path, engine, None)
         say(f"the key of {engine} is forgotten")

@@ -118,13 +118,16 @@ def config_init(
 def config_set_key(
     engine: Annotated[str, typer.Argument(help="gemini or openai.")],
     forget: Annotated[bool, typer.Option("--forget", help="Remove the stored key.")] = False,
+    keyring: Annotated[
+        bool, typer.Option("--keyring", help="In the system's keyring instead of a file.")
+    ] = False,
     config: o.ConfigFile = None,
     verbose: o.Verbose = False,
 ) -> None:
     """Store a key, typed or from standard input, in a file that only you can read."""
     from gs_video_report import app_setup
 
-    run(Faces(False, verbose), lambda: app_setup.config_set_key(config, engine, forget))
+    run(Faces(False, verbose), lambda: app_setup.config_set_key(config, engine, forget, keyring))
 
 
 @models_app.command("list")

@@ -1,19 +1,23 @@
 """Store and read the keys of remote engines.
 
-Truth: one JSON file, `{"gemini": "..."}`, readable by its owner only (mode 0600).
+Truth: one JSON file, `{"gemini": "..."}`, readable by its owner only (mode 0600); or the system's
+keyring, under the service `gsvr` and the name of the engine.
 Never: shows a key; takes one from a command line.
-Raises: ConfigError when the file is damaged, OutputNotWritable, DiskFullError.
+Raises: ConfigError when the file is damaged, OutputNotWritable, DiskFullError; for the keyring
+DependencyMissing and KeyringError.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from gs_video_report.config_values import Secret
-from gs_video_report.errors import ConfigError, from_os_error
+from gs_video_report.errors import ConfigError, DependencyMissing, KeyringError, from_os_error
 
+_SERVICE = "gsvr"
 _MAX_BYTES = 1 << 20
 _OTHERS = 0o077
 
@@ -57,10 +61,38 @@ def read_keyring(engine: str) -> Secret | None:
     except ImportError:
         return None
     try:
-        text = keyring.get_password("gsvr", engine)
+        text = keyring.get_password(_SERVICE, engine)
     except Exception:  # backends raise what they like
         return None
     return Secret(text) if text else None
+
+
+def save_keyring(engine: str, key: Secret | None) -> str:
+    """Store the key of `engine` in the system's keyring; None forgets it.
+
+    Returns: the name of the keyring, for people.
+    Raises: DependencyMissing without the package `keyring`; KeyringError when there is no keyring,
+        or it is locked or refuses.
+    """
+    try:
+        import keyring
+        from keyring.errors import PasswordDeleteError
+    except ImportError as error:
+        raise DependencyMissing(
+            "the system's keyring needs a package that is not installed: keyring",
+            hint="pip install 'gs-video-report[keyring]', or store the key without --keyring",
+        ) from error
+    try:
+        if key is not None:
+            keyring.set_password(_SERVICE, engine, key.reveal())
+        else:
+            with suppress(PasswordDeleteError):  # there was none
+                keyring.delete_password(_SERVICE, engine)
+        return str(keyring.get_keyring().name)
+    except Exception as error:  # backends raise what they like; their words may hold the key
+        raise KeyringError(
+            f"the system's keyring cannot be used ({type(error).__name__})"
+        ) from None
 
 
 def is_exposed(path: Path) -> bool:

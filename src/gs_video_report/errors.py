@@ -447,6 +447,13 @@ class LogNotWritable(UsageError):
     default_hint = "choose another file with --log-file, or change the permissions of its folder"
 
 
+class KeyringError(UsageError):
+    """The system's keyring is missing, locked, or refuses."""
+
+    code = "E_KEYRING"
+    default_hint = "unlock it, or store the key in a file of yours: the same without --keyring"
+
+
 class InputListError(UsageError):
     """The input list itself cannot be read (single bad rows are problems, not errors)."""
 
