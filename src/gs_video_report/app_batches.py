@@ -331,6 +331,40 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
     return code
 
 
+# --- metrics ------------------------------------------------------------------------------------
+
+
+async def metrics(
+    access: ProcessCommand, ref: str, *, json: bool, prometheus: bool, output: Path | None
+) -> int:
+    """`gsvr batch metrics`: one measurement, for people, as JSON, or for Prometheus."""
+    from gs_video_report.batch.metrics import measure, metrics_json
+    from gs_video_report.files import write_atomic
+
+    if json and prometheus:
+        raise UsageError("--json and --prometheus exclude each other")
+    async with queue_of(app.load(access), read_only=True) as queue:
+        found = await measure(queue, ref)
+    if prometheus:
+        from gs_video_report.batch.metrics_families import families
+        from gs_video_report.terminal.prometheus import exposition
+
+        text = exposition(families(found))
+    elif json:
+        from gs_video_report.terminal.stream import json_text
+
+        text = json_text(metrics_json(found), "utf-8", indent=2) + "\n"
+    else:
+        from gs_video_report.terminal.metrics import metrics_lines
+
+        text = "\n".join(metrics_lines(metrics_json(found))) + "\n"
+    if output is None:
+        say(text.removesuffix("\n"))
+    else:
+        await asyncio.to_thread(write_atomic, output, text)
+    return OK
+
+
 # --- quota --------------------------------------------------------------------------------------
 
 

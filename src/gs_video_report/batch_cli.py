@@ -335,6 +335,34 @@ def show(
     run(Faces(json, verbose), lambda: app.show(_access(config, db), json, task))
 
 
+@batch_app.command("metrics", rich_help_panel=WATCH)
+def metrics(
+    ref: LatestRef = "latest",
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="In the text format of Prometheus.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to replace at once (default: stdout)."),
+    ] = None,
+    config: o.ConfigFile = None,
+    db: o.Db = None,
+    json: o.Json = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Figures of a batch: tasks, times, requests, quotas, memory, disk.
+
+    [bold]Example[/bold]
+
+      gsvr batch metrics latest --prometheus -o /var/lib/node_exporter/gsvr.prom
+    """
+    from gs_video_report import app_batches as app
+
+    access = _access(config, db)
+    work = lambda: app.metrics(access, ref, json=json, prometheus=prometheus, output=output)  # noqa: E731
+    run(Faces(json, verbose), work)
+
+
 @batch_app.command("pause", rich_help_panel=WATCH)
 def pause(
     ref: Ref,

@@ -213,3 +213,16 @@ def test_showing_a_batch_tells_its_runs(finished: Gsvr) -> None:
     events = json.loads(finished("batch", "show", ref, "--json").out)["events"]
     kinds = [event["kind"] for event in events]
     assert kinds.index("run.started") < kinds.index("batch.running") < kinds.index("run.ended")
+
+
+def test_metrics_go_to_a_file_that_a_collector_reads(finished: Gsvr, tmp_path: Path) -> None:
+    target = tmp_path / "gsvr.prom"
+    answer = finished("batch", "metrics", "--prometheus", "--output", str(target))
+    assert (answer.code, answer.out, answer.err) == (0, "", "")
+    text = target.read_text("utf-8")
+    assert f'gsvr_tasks{{batch="{batch_id(finished)}",state="failed"}} 2\n' in text
+    assert [p.name for p in tmp_path.iterdir()] == ["gsvr.prom"]
+    value = json.loads(finished("batch", "metrics", "--json").out)
+    assert (value["type"], value["tasks"]["completed"]) == ("metrics", 1)
+    assert "1 completed" in finished("batch", "metrics").out
+    assert finished("batch", "metrics", "--json", "--prometheus").code == 2

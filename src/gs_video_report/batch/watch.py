@@ -243,12 +243,7 @@ class Watcher:
 
     def _memory_bytes(self) -> int:
         """Resident memory of the working processes and their helpers; 0 where unknown."""
-        total = 0
-        for run in reads.living(self.queue.db, reads.runs_of(self._runs)):
-            found = _PID.search(run.process)
-            if found:
-                total += tree_memory(int(found[1]))
-        return total
+        return memory_of_runs(reads.living(self.queue.db, reads.runs_of(self._runs)))
 
     def _picture(self, monitor: ProgressMonitor) -> Snapshot:
         return replace(monitor.snapshot(), watched=True)
@@ -354,6 +349,12 @@ def exit_code(status: BatchStatus, counts: BatchCounts, last: Run | None) -> int
     if status is BatchStatus.CANCELLED:
         return int(ExitCode.PARTIAL)
     return int(ExitCode.PAUSED if status is BatchStatus.PAUSED else ExitCode.FAILED)
+
+
+def memory_of_runs(runs: Sequence[Run]) -> int:
+    """Resident bytes of the processes of these runs and of their helpers."""
+    pids = [_PID.search(run.process) for run in runs]
+    return sum(tree_memory(int(found[1])) for found in pids if found)
 
 
 def tree_memory(pid: int) -> int:

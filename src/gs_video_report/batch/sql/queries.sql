@@ -357,3 +357,37 @@ SELECT at, learned FROM rates WHERE bucket = ?;
 -- name: put_learned_rate
 INSERT INTO rates(bucket, at, learned) VALUES(?, ?, ?)
 ON CONFLICT(bucket) DO UPDATE SET at = excluded.at, learned = excluded.learned;
+
+-- name: attempt_seconds
+SELECT coalesce(outcome, 'running') AS outcome, count(*) AS count, sum(seconds) AS seconds,
+  max(seconds) AS longest,
+  sum(seconds <= 1) AS at_most_1, sum(seconds <= 5) AS at_most_5, sum(seconds <= 10) AS at_most_10,
+  sum(seconds <= 30) AS at_most_30, sum(seconds <= 60) AS at_most_60, sum(seconds <= 120) AS at_most_120,
+  sum(seconds <= 300) AS at_most_300, sum(seconds <= 600) AS at_most_600, sum(seconds <= 1800) AS at_most_1800,
+  sum(seconds <= 3600) AS at_most_3600, sum(seconds <= 7200) AS at_most_7200
+FROM attempts JOIN tasks USING(task_id) WHERE batch_id = ? GROUP BY 1 ORDER BY 1;
+
+-- name: queue_waits
+SELECT count(*) AS count, sum(wait) AS seconds, max(wait) AS longest,
+  sum(wait <= 1) AS at_most_1, sum(wait <= 5) AS at_most_5, sum(wait <= 10) AS at_most_10,
+  sum(wait <= 30) AS at_most_30, sum(wait <= 60) AS at_most_60, sum(wait <= 120) AS at_most_120,
+  sum(wait <= 300) AS at_most_300, sum(wait <= 600) AS at_most_600, sum(wait <= 1800) AS at_most_1800,
+  sum(wait <= 3600) AS at_most_3600, sum(wait <= 7200) AS at_most_7200
+FROM (SELECT max(0.0, (julianday(attempts.started_at) - julianday(created_at)) * 86400.0) AS wait
+  FROM attempts JOIN tasks USING(task_id) WHERE batch_id = ? AND attempts.attempt = 1);
+
+-- name: step_sums
+SELECT name, count(*) AS count, sum(seconds) AS seconds FROM steps
+WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = ?) GROUP BY name ORDER BY name;
+
+-- name: event_counts
+SELECT kind, count(*) AS count FROM events WHERE batch_id = ? GROUP BY kind ORDER BY kind;
+
+-- name: usage_of_batch
+SELECT provider, model, sum(requests) AS requests, sum(tokens_in) AS tokens_in,
+  sum(tokens_out) AS tokens_out, sum(usd) AS usd
+FROM usage WHERE batch_id = ? GROUP BY provider, model ORDER BY provider, model;
+
+-- name: newest_of_kind
+SELECT event_id, at, data FROM events WHERE batch_id = ? AND kind = ?
+ORDER BY event_id DESC LIMIT 1;
