@@ -471,13 +471,6 @@ def test_each_usual_name_of_a_gemini_key_is_known(home: Path, name: str) -> None
     assert found.reveal() == "g1"
 
 
-@pytest.mark.parametrize("name", ["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_API_KEY"])
-def test_each_usual_name_of_a_gemini_key_is_known(home: Path, name: str) -> None:
-    found = load(home, env={name: "g1"}).api_key("gemini")
-    assert found is not None
-    assert found.reveal() == "g1"
-
-
 def test_a_secret_cannot_be_shown_or_written() -> None:
     key = Secret("geheim")
     assert (str(key), repr(key), f"{key}", str([key])) == ("****", "****", "****", "[****]")
