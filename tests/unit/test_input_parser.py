@@ -285,8 +285,15 @@ def test_a_password_in_an_address_never_leaves_the_parser(tmp_path: Path) -> Non
     spec = a_list(tmp_path, "https://ann:geheim@e.org/a.mp4\nhttps://ann:ge/heim@e.org/a.mp4\n")
     found = list(scan(spec))
     assert "heim" not in repr(found)
-    assert [v.source for v in inputs(iter(found))] == ["https://e.org/a.mp4"]
-    assert [c for _, _, c in told(iter(found))] == ["stripped", "rejected"]
+    assert inputs(iter(found)) == []
+    assert [c for _, _, c in told(iter(found))] == ["rejected", "rejected"]
+
+
+def test_a_single_address_with_a_password_is_refused_before_anything_is_stored() -> None:
+    with pytest.raises(UsageError, match="holds a user name or password") as caught:
+        InputSpec("file", "https://ann:geheim@e.org/a.mp4")
+    assert caught.value.message.startswith("https://***@e.org/a.mp4: ")
+    assert "geheim" not in caught.value.message
 
 
 def test_an_address_list_takes_nothing_but_addresses(tmp_path: Path) -> None:

@@ -160,8 +160,7 @@ class InputProblem:
     reason: str
     """One plain sentence."""
     code: str = "rejected"
-    """`rejected`, `duplicate`, `missing`, `unsupported`, `unreadable`; `stripped`: it was taken,
-    but without the user name and password in its address."""
+    """`rejected`, `duplicate`, `missing`, `unsupported`, `unreadable`."""
 
 
 @dataclass(frozen=True, slots=True)

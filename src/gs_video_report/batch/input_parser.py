@@ -24,7 +24,7 @@ from gs_video_report.batch.input_lists import Entry, read_list
 from gs_video_report.batch.input_resolve import Resolver, from_file, from_url
 from gs_video_report.batch.input_rules import Globs, WalkRules
 from gs_video_report.batch.input_walk import Found, walk
-from gs_video_report.batch.url_rules import looks_like_url
+from gs_video_report.batch.url_rules import CREDENTIALS, looks_like_url, redact
 from gs_video_report.errors import InputPathError, UsageError
 
 __all__ = ["KINDS", "Found", "InputSpec", "scan"]
@@ -57,6 +57,8 @@ class InputSpec:
             raise UsageError(f"unknown kind of input: {self.kind}", hint=", ".join(KINDS))
         if not self.path or "\0" in self.path:
             raise UsageError("the input path is empty or holds a NUL character")
+        if self.kind == "file" and looks_like_url(self.path) and redact(self.path) != self.path:
+            raise UsageError(f"{redact(self.path)}: {CREDENTIALS}")  # before it is stored anywhere
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"the limit must be 1 or more, not {self.limit}")
 
@@ -87,8 +89,7 @@ def scan(spec: InputSpec) -> Iterator[Found]:
     """Stream the inputs a spec names, in a deterministic order.
 
     Yields:
-        VideoInput, at most `spec.limit` of them. InputProblem for everything that is not taken;
-        code `stripped` marks an input that was taken without the password in its address.
+        VideoInput, at most `spec.limit` of them. InputProblem for everything that is not taken.
         Nothing at all is possible; the caller decides what that means.
 
     Raises:

@@ -37,18 +37,14 @@ from gs_video_report.batch.url_rules import (
 )
 from gs_video_report.report.paths import report_stem
 
-_STRIPPED = (
-    "the user name and password in the address were left out; the address is taken without them"
-)
-
 
 def from_url(entry: Entry) -> list[Found]:
-    """The input (and a note when a password was left out), or the problem."""
+    """The input, or the problem."""
     try:
         address = parse_url(entry.value)
     except UrlRejected as error:
         return [InputProblem(entry.origin, short(redact(entry.value)), error.reason, error.code)]
-    found: list[Found] = [
+    return [
         VideoInput(
             source=address.url,
             input_type=address.input_type,
@@ -56,9 +52,6 @@ def from_url(entry: Entry) -> list[Found]:
             **_asked(entry),
         )
     ]
-    if address.had_credentials:
-        found.append(InputProblem(entry.origin, short(redact(entry.value)), _STRIPPED, "stripped"))
-    return found
 
 
 def _asked(entry: Entry) -> dict[str, Any]:

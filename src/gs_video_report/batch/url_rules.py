@@ -2,7 +2,8 @@
 
 Pure: text in, `WebAddress` or `UrlRejected` out; nothing is looked up or opened.
 Truth: one recording has one canonical address, so that duplicates show. Only http and https;
-a user name and password in the address are left out and never repeated in any message.
+an address with a user name or password is refused, since whatever is taken is stored and shown,
+and its password is never repeated in any message.
 Never: judges whether a host is private (the fetcher does, after the name is resolved).
 Raises: UrlRejected.
 """
@@ -17,6 +18,10 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit, urluns
 from gs_video_report.batch.data_models import InputType
 
 MAX_URL_CHARS = 8192
+CREDENTIALS = (
+    "the address holds a user name or password, which would be stored with the batch; write it "
+    "without them, and log in with --cookies, or download the video yourself"
+)
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _SCHEME_SLASHES = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
@@ -61,8 +66,6 @@ class WebAddress:
     input_type: InputType
     relative_path: str
     """Safe POSIX path for the output tree; unique per address."""
-    had_credentials: bool = False
-    """A user name or password was left out."""
 
 
 def looks_like_url(text: str) -> bool:
@@ -105,20 +108,21 @@ def parse_url(text: str) -> WebAddress:
     kept as it is: it may be signed.
 
     Raises:
-        UrlRejected: not http(s), malformed, or a page that is not one video or playlist.
+        UrlRejected: not http(s), malformed, with a user name or password, or a page that is not one video or playlist.
     """
     text = text.strip()
     _check_characters(text)
     parts = _split(text)
     host = _canonical_host(parts)
-    had_credentials = "@" in parts.netloc
+    if "@" in parts.netloc:
+        raise UrlRejected(CREDENTIALS)
     if host in _YOUTUBE_HOSTS:
-        return _youtube(parts, host, had_credentials)
+        return _youtube(parts, host)
     url = urlunsplit(
         (parts.scheme, _netloc(parts, host), _encode(parts.path, _PATH_SAFE) or "/",
          _encode(parts.query, _QUERY_SAFE), "")
     )  # fmt: skip
-    return WebAddress(url, InputType.URL, _relative_path(host, parts.path, url), had_credentials)
+    return WebAddress(url, InputType.URL, _relative_path(host, parts.path, url))
 
 
 def _check_characters(text: str) -> None:
@@ -179,7 +183,7 @@ def _encode(text: str, safe: str) -> str:
     return _PERCENT.sub(lambda found: found.group().upper(), encoded)
 
 
-def _youtube(parts: SplitResult, host: str, had_credentials: bool) -> WebAddress:
+def _youtube(parts: SplitResult, host: str) -> WebAddress:
     folders = [part for part in parts.path.split("/") if part]
     query = parse_qs(parts.query, max_num_fields=100) if parts.query.count("&") < 100 else {}
     video = _youtube_video_id(host, folders, query)
@@ -187,12 +191,12 @@ def _youtube(parts: SplitResult, host: str, had_credentials: bool) -> WebAddress
         if not _VIDEO_ID.match(video):
             raise UrlRejected("the YouTube address has no valid video id (11 characters)")
         url = f"https://www.youtube.com/watch?v={video}"
-        return WebAddress(url, InputType.YOUTUBE, f"youtube/{video}", had_credentials)
+        return WebAddress(url, InputType.YOUTUBE, f"youtube/{video}")
     playlist = query.get("list", [""])[0]
     if folders[:1] in (["playlist"], ["watch"]) and _LIST_ID.match(playlist):
         url = f"https://www.youtube.com/playlist?list={playlist}"
         relative = f"youtube/playlist-{playlist}"
-        return WebAddress(url, InputType.YOUTUBE, relative, had_credentials)
+        return WebAddress(url, InputType.YOUTUBE, relative)
     if folders and (folders[0] in _CHANNEL_FOLDERS or folders[0].startswith("@")):
         raise UrlRejected(
             "this is a YouTube channel; give the addresses of videos or playlists", "unsupported"
