@@ -28,6 +28,7 @@ from gs_video_report.errors import (
     DatabaseReadOnly,
     NotFoundError,
 )
+from gs_video_report.files import make_dirs
 
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes to which the WAL file is cut back after a checkpoint."""
@@ -53,7 +54,7 @@ def check_place(path: str | os.PathLike[str], *, create: bool) -> Path:
         raise NotFoundError(f"{file}: there is no database yet", hint="process a batch first")
     if create:
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_dirs(file.parent)
         except OSError as error:
             raise DatabaseReadOnly(
                 f"{file.parent}: the folder cannot be made ({error.strerror})"

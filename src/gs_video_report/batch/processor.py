@@ -61,7 +61,7 @@ from gs_video_report.engines import registry
 from gs_video_report.engines.base import Engine
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
-from gs_video_report.files import sweep_temps, temp_name, write_atomic
+from gs_video_report.files import make_dirs, sweep_temps, temp_name, write_atomic
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.log_face import LogSink
 from gs_video_report.terminal.network import back_text, lost_text
@@ -729,7 +729,7 @@ def _tidy(cache: ArtifactStore) -> None:
 def _make_output_dir(path: str) -> None:
     target = Path(path)
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        make_dirs(target)
         probe = temp_name(target)
         probe.touch(exist_ok=False)
         probe.unlink()

@@ -17,6 +17,7 @@ from typing import Any
 from gs_video_report.batch.data_models import OutputFile
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.errors import from_os_error
+from gs_video_report.files import fsync_dir, make_dirs
 from gs_video_report.report.existing import free_stem, report_at
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.paths import ASSETS_SUFFIX, relative_source
@@ -67,6 +68,7 @@ def publish(
         lambda s: store.path(s.image_sha256).read_bytes(),
     )
     texts = write_report(Path(output_dir), directory, stem, files)
+    _settle(place, Path(output_dir))
     if before is not None and before.media.sha256 != local.media.sha256:
         old = {*names_of(before, template, FORMATS, stem), *(s.image for s in before.slides)}
         _remove(place, old - set(files) - {s.image for s in named.slides}, stem)
@@ -97,12 +99,23 @@ def _write_images(
     for slide in report.slides:
         target = place / slide.image
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_dirs(target.parent)
         except OSError as error:
             raise from_os_error(error, str(target.parent), writing=True) from error
         store.copy_to(slide.image_sha256, target)
         made.append(output_on_disk(target, root, "asset"))
     return tuple(made)
+
+
+def _settle(place: Path, root: Path) -> None:
+    """Make the folders above durable: another process may have made them and not synced them yet."""
+    folder = place
+    try:
+        while folder != root and root in folder.parents:
+            folder = folder.parent
+            fsync_dir(folder)
+    except OSError as error:
+        raise from_os_error(error, str(folder), writing=True) from error
 
 
 def _remove(place: Path, names: set[str], stem: str) -> None:
