@@ -96,7 +96,13 @@ async def process(command: ProcessCommand) -> int:
     if command.dry_run:
         from gs_video_report.batch.dry_run import dry_run
 
-        return await dry_run(request, database_path(config), command.faces, command.show_all)
+        return await dry_run(
+            request,
+            database_path(config),
+            command.faces,
+            command.show_all,
+            prices=_optional_path(config.value("prices_file")),
+        )
     from gs_video_report.terminal.log_face import TwoFaces
 
     with open_log(config) as log:

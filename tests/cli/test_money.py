@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,18 @@ def test_answers_that_were_paid_before_are_told_apart_and_count_towards_no_limit
     assert made["usage"]["usd"] == pytest.approx(paid["usd"])
     assert made["run"]["paid"]["usd"] == 0
     assert made["run"]["reused"]["usd"] == pytest.approx(paid["usd"])
+
+
+def test_dry_run_counts_with_the_prices_of_the_user(gsvr: Gsvr, tmp_path: Path) -> None:
+    write_lecture(tmp_path / "in", sentences(20))
+    (tmp_path / "own.yaml").write_text(
+        "as_of: 2031-05-06\nmodels:\n  my-model:\n    prices:\n      - {in: 1000.0, out: 1000.0}\n"
+    )
+    settings = "prices_file: own.yaml\nopenai:\n  base_url: http://host.invalid/v1\n"
+    (tmp_path / "gsvr.yaml").write_text(settings + "  model: my-model\n")
+    planned = gsvr("batch", "process", "-d", "in", "--engine", "openai", "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "prices of 2031-05-06" in planned.out
+    told = re.search(r"about \$([\d.]+)", planned.out)
+    assert told is not None
+    assert float(told[1]) > 1.0

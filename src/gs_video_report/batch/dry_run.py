@@ -176,14 +176,25 @@ def _row(
 # --- with files and database -------------------------------------------------------------------
 
 
-async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bool) -> int:
-    """Show the plan of `request`; exit code 0, or 5 when nothing matched."""
+async def dry_run(
+    request: RunRequest,
+    db_path: Path,
+    faces: Faces,
+    show_all: bool,
+    *,
+    prices: Path | None = None,
+) -> int:
+    """Show the plan of `request`; exit code 0, or 5 when nothing matched.
+
+    Args:
+        prices: the user's own table of prices.
+    """
     from gs_video_report.compute.process_pool import ProcessBackend
 
     if request.spec is None:
         raise UsageError("--dry-run needs an input", hint="for a batch: gsvr batch status REF")
     spec, options = request.spec, request.options
-    engine = registry.make(options.engine, asdict(options))
+    engine = registry.make(options.engine, asdict(options), prices=prices)
     template = load_template(options.template, options.user_templates)
     known = await _known(db_path, spec, options)
     found = scan(spec)
@@ -195,7 +206,7 @@ async def dry_run(request: RunRequest, db_path: Path, faces: Faces, show_all: bo
         made = engine.estimate(media_s, template)
         return made if known.speed is None else replace(made, seconds=media_s * known.speed)
 
-    info = _info(request, spec, known, lengths, len(head))
+    info = _info(request, spec, known, lengths, len(head), prices)
     rows = plan_rows(chain(head, found), options.template, lengths, known, estimate)
     return _show(rows, info, spec, faces, show_all)
 
@@ -298,7 +309,12 @@ async def _known(db_path: Path, spec: InputSpec, options: BatchOptions) -> Known
 
 
 def _info(
-    request: RunRequest, spec: InputSpec, known: Known, lengths: Lengths, shown: int
+    request: RunRequest,
+    spec: InputSpec,
+    known: Known,
+    lengths: Lengths,
+    shown: int,
+    prices: Path | None,
 ) -> PlanInfo:
     options = request.options
     cores = (
@@ -317,7 +333,7 @@ def _info(
     if options.engine != "local":
         from gs_video_report.engines.llm.prices import load_prices
 
-        prices_of = str(load_prices().as_of)
+        prices_of = str(load_prices(prices).as_of)
     return PlanInfo(
         engine=options.engine,
         template=options.template,
