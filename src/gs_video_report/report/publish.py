@@ -108,7 +108,7 @@ def _write_images(
 
 
 def _settle(place: Path, root: Path) -> None:
-    """Make the folders above durable: another process may have made them and not synced them yet."""
+    """Sync the folders above: another process may have made them and not synced them yet."""
     folder = place
     try:
         while folder != root and root in folder.parents:
