@@ -28,6 +28,7 @@ from gs_video_report.report.subtitles_out import make_cues, to_vtt
 from gs_video_report.report.timefmt import clock, iso_duration, link_seconds
 from gs_video_report.templates.labels import labels_for, ui_language
 from gs_video_report.templates.loader import Template
+from gs_video_report.templates.notice_texts import notice_text
 
 ROWS_PER_RUN = 50
 """Rows that the browser lays out together, and skips together while they are out of sight."""
@@ -58,7 +59,7 @@ def to_html(
         island=island(_island(report, labels)),
         slides=_slides(report, image),
         runs=list(_runs(report)),
-        notices=_notices(report, labels),
+        notices=_notices(report, labels, template.language),
         about=_about(report, labels),
         shortcuts=_shortcuts(labels),
         date=recorded_on(report),
@@ -181,12 +182,12 @@ def _row(number: int, segment: Segment, speaker: str | None) -> dict[str, Any]:
     }
 
 
-def _notices(report: VideoReport, labels: dict[str, str]) -> list[dict[str, Any]]:
+def _notices(report: VideoReport, labels: dict[str, str], language: str) -> list[dict[str, Any]]:
     """Warnings first."""
     return [
         {
             "name": labels.get(f"notice.{n.code}", ""),
-            "message": n.message,
+            "message": notice_text(n.message, language),
             "severity": "warning" if n.severity == "warning" else "info",
             "start_s": n.start_s,
         }

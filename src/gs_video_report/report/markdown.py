@@ -25,6 +25,7 @@ from gs_video_report.report.paths import href, link_at
 from gs_video_report.report.timefmt import clock
 from gs_video_report.templates.labels import labels_for
 from gs_video_report.templates.loader import Template
+from gs_video_report.templates.notice_texts import notice_text
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
@@ -120,8 +121,9 @@ class _Blocks:
         yield f"> [!{'warning' if serious else 'info'}] {self.labels['notices']}"
         for notice in self.report.notices:
             name = self.labels.get(f"notice.{notice.code}", "")
+            message = notice_text(notice.message, self.template.language)
             when = "" if notice.start_s is None else f" {self.time(notice.start_s)}"
-            yield f"> - {f'**{name}:** ' if name else ''}{escape(notice.message)}{when}"
+            yield f"> - {f'**{name}:** ' if name else ''}{escape(message)}{when}"
 
     def point(self, point: SummaryPoint) -> str:
         parts = [f"- {escape(point.text)}"]
