@@ -36,6 +36,7 @@ def test_a_batch_killed_again_and_again_ends_as_if_nothing_had_happened(
     model = resolve_model("auto", tmp_path / "models").path
     reference = Scene(tmp_path / "reference", recordings, ("--asr-model", model))
     assert reference.finish() == 3, reference.said()
+    assert reference.said().count("FAILED") == 1, reference.said()
     storm = Storm(
         tmp_path, reference, random.Random(5), processes=1, spread=300, kinds={"kill": 1}, tell=str
     )

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from tests.reliability import shim
-from tests.reliability.scene import CHEAP, Scene, fake_model, small_library
+from tests.reliability.scene import CHEAP, Scene, fake_model, fast_folder, small_library
 from tests.reliability.storm import Storm
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     options = arguments()
     os.nice(options.nice)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="gsvr-reliability-") as name:
+    with tempfile.TemporaryDirectory(prefix="gsvr-reliability-", dir=fast_folder()) as name:
         folder = Path(name)
         told, wrong = [], False
         if options.kills:

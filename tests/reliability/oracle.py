@@ -51,7 +51,7 @@ def output_problems(scene: Scene, reference: Scene) -> list[str]:
 
 def rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
     """All rows, read as any SQLite browser would."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
+    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=30)) as db:
         return db.execute(statement).fetchall()
 
 

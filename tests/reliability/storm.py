@@ -91,6 +91,8 @@ class Storm:
             _OneBatch(self, scene, faults).run(strokes)
         found = [f"{root.name}: {p}" for p in oracle.check(scene, self.reference)]
         self.tally.problems += found
+        for problem in found:
+            self.tell(problem)
         self.tell(f"{self.tally.strokes.total()} strokes, {len(self.tally.problems)} problems")
         if not any(p.startswith(f"{root.name}:") for p in self.tally.problems):
             shutil.rmtree(root)
@@ -103,6 +105,8 @@ class _OneBatch:
     faults: Faults
     alive: list[subprocess.Popen[bytes]] = field(default_factory=list)
     child_kills: int = 0
+    unseen: int = 0
+    """Strokes of kind `child` whose victim was not seen to be a coordinator (yet)."""
     ended: bool = False
 
     def run(self, strokes: int) -> None:
@@ -114,7 +118,8 @@ class _OneBatch:
                 self._stroke()
             self.faults.calm()
             for process in self.alive:
-                self._good_end(process)
+                process.wait(timeout=SLOWEST_RUN_S)
+            self._reap(None)
             code = self.scene.finish()
             if code not in GOOD_EXITS:
                 self._problem(f"the last run ended with {code}: {self.scene.said()[-800:]}")
@@ -151,8 +156,9 @@ class _OneBatch:
         if struck:
             self.storm.tally.strokes[kind] += 1
             self.child_kills += kind == "child"
+            self.unseen += kind == "child"
             self._after(kind, victim)
-        self._reap(allow_killed=struck and kind in ("child", "kill"))
+        self._reap(victim if struck and kind == "kill" else None)
 
     def _await_stroke(self, victim: subprocess.Popen[bytes]) -> bool:
         """True once the stroke fell; False when the process ended before."""
@@ -197,20 +203,20 @@ class _OneBatch:
             time.sleep(0.02)
         victim.send_signal(signal.SIGCONT)
 
-    def _reap(self, *, allow_killed: bool) -> None:
+    def _reap(self, killed: subprocess.Popen[bytes] | None) -> None:
         """Forget processes that ended; one that ended well has finished the batch."""
         for process in list(self.alive):
             code = process.poll()
             if code is None:
                 continue
             self.alive.remove(process)
-            if code == -signal.SIGKILL and allow_killed:
+            if process is killed and code == -signal.SIGKILL:
+                continue
+            if code == -signal.SIGKILL and self.unseen:
+                self.unseen -= 1
                 continue
             self._expect(code, GOOD_EXITS)
             self.ended = self.ended or code in GOOD_EXITS
-
-    def _good_end(self, process: subprocess.Popen[bytes]) -> None:
-        self._expect(process.wait(timeout=SLOWEST_RUN_S), GOOD_EXITS)
 
     def _expect(self, code: int, wanted: set[int]) -> None:
         if code not in wanted:
@@ -218,6 +224,7 @@ class _OneBatch:
 
     def _problem(self, text: str) -> None:
         self.storm.tally.problems.append(f"{self.scene.root.name}: {text}")
+        self.storm.tell(text)
 
 
 def lapse_leases(database: Path, worker: str) -> bool:

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "
 
 @pytest.mark.timeout(240)
 def test_processes_struck_while_they_change_files_lose_nothing_and_do_nothing_twice(
-    tmp_path: Path, reference: Scene
+    fast: Path, reference: Scene
 ) -> None:
-    storm = Storm(tmp_path, reference, random.Random(3), processes=2, spread=250, tell=str)
+    storm = Storm(fast, reference, random.Random(3), processes=2, spread=250, tell=str)
     tally = storm.run(6)
     assert tally.problems == []
     assert tally.strokes.total() >= 6
@@ -32,9 +32,9 @@ def test_processes_struck_while_they_change_files_lose_nothing_and_do_nothing_tw
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("seed", [101, 102, 103, 104])
 def test_long_storm_loses_nothing_and_does_nothing_twice(
-    tmp_path: Path, reference: Scene, seed: int
+    fast: Path, reference: Scene, seed: int
 ) -> None:
-    tally = Storm(tmp_path, reference, random.Random(seed), spread=400, tell=str).run(250)
+    tally = Storm(fast, reference, random.Random(seed), spread=400, tell=str).run(250)
     assert tally.problems == []
 
 

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -76,7 +77,8 @@ static int ends_with(const char *text, const char *end) {
 }
 
 static int watched(const char *path) {
-    if (!control || !path || strncmp(path, root, root_length)) return 0;
+    if (!control || !path || strncmp(path, root, root_length - 1)) return 0;
+    if (path[root_length - 1] != '/' && path[root_length - 1]) return 0; /* the root itself is in */
     if (ends_with(path, ".lock") || (trace >= 0 && ends_with(path, "-shm"))) return 0;
     return !control->only[0] || strstr(path, control->only) != NULL;
 }
@@ -215,7 +217,8 @@ static int settle(int fd, long number) {
     if (event(SYNC) != NOTHING) return -1;
     enter();
     int answer = syscall(number, fd);
-    if (!answer) note(SYNC, inode_of(fd), 0, path, NULL, NULL, 0, 0);
+    struct stat what = {0};
+    if (!answer && !fstat(fd, &what)) note(SYNC, what.st_ino, 0, path, NULL, NULL, 0, what.st_mode);
     leave();
     return answer;
 }
@@ -298,6 +301,18 @@ static int made(int directory, const char *path, mode_t mode) {
 
 int mkdir(const char *path, mode_t mode) { return made(AT_FDCWD, path, mode); }
 int mkdirat(int directory, const char *path, mode_t mode) { return made(directory, path, mode); }
+
+/* A full disk says so, too. */
+int statvfs64(const char *path, struct statvfs64 *found) {
+    REAL(statvfs64);
+    int answer = real(path, found), in_root = control && !strncmp(path, root, root_length - 1);
+    if (!answer && in_root && control->fate >= ERROR && control->value == ENOSPC && control->struck) found->f_bavail = found->f_bfree = 0;
+    return answer;
+}
+
+int statvfs(const char *path, struct statvfs *found) {
+    return statvfs64(path, (struct statvfs64 *)found); /* the same layout where long has 64 bits */
+}
 
 /* --- the wall clock ------------------------------------------------------------------------- */
 
