@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gs_video_report.batch.performance_optimizer import (
+    FIRST_GROW_S,
     GROW_PAUSE_S,
     SHRINK_PAUSE_S,
     Change,
@@ -19,7 +20,9 @@ from gs_video_report.batch.performance_optimizer import (
     apply,
     decide,
     default_processes,
+    first_processes,
     measure,
+    need_bytes,
 )
 from gs_video_report.compute.base import ComputeStatistics
 
@@ -58,11 +61,50 @@ def test_each_step_waits_for_the_effect_of_the_last() -> None:
 
 
 def test_pool_grows_only_if_one_more_process_leaves_room() -> None:
-    state = TuningState(2, 4, changed_at_s=0)
+    state = TuningState(2, 4, changed_at_s=0, shrunk=True)
     assert decide(sample(GROW_PAUSE_S - 1, 15 * GB), state) is None
     assert decide(sample(GROW_PAUSE_S, 5 * GB), state) is None
     assert decide(sample(GROW_PAUSE_S, 6 * GB), state) is not None
     assert decide(sample(GROW_PAUSE_S, 6 * GB, peak=3 * GB), state) is None
+
+
+def test_a_process_that_would_stand_idle_is_not_started() -> None:
+    state = TuningState(2, 4, changed_at_s=0)
+    busy = sample(FIRST_GROW_S, 15 * GB)
+    assert decide(busy, state) == Change(
+        FIRST_GROW_S, 2, 3, "15.0 of 16.0 GB of memory is free, one more needs 1.2 GB"
+    )
+    assert decide(replace(busy, waiting=0), state) is None
+
+
+def test_before_any_process_worked_a_cautious_guess_counts() -> None:
+    assert need_bytes(sample(0, GB, peak=0)) == 1_200_000_000
+    assert need_bytes(sample(0, GB, peak=400_000_000)) == 500_000_000
+
+
+async def test_a_cautious_start_grows_to_the_cores_once_the_need_is_seen() -> None:
+    """Of 3 GB, the guess of 1.2 GB allows two; the processes need 0.4, and four cores are there."""
+    now, seen = [0.0], []
+    machine = Machine(processes=2)
+
+    def small(_: ComputeStatistics) -> MemorySample:
+        now[0] += 5
+        used = machine.processes * 0.4 * GB
+        return sample(now[0], 3 * GB - used, total=3 * GB, peak=int(0.4 * GB))
+
+    tuner = MemoryTuner(machine, max_processes=4, sample=small, on_change=seen.append)
+    for _ in range(20):
+        await tuner.step()
+    assert [(change.at_s, change.new) for change in seen] == [(20, 3), (35, 4)]
+
+
+def test_a_limit_of_the_user_is_the_memory_there_is() -> None:
+    statistics = ComputeStatistics(2, 0, 3, 0, 0, 0, 400_000_000, 300_000_000)
+    measured = measure(statistics, 900_000_000)
+    assert measured.total_bytes == 900_000_000
+    assert 0 <= measured.available_bytes < 500_000_000
+    assert measured.waiting == 3
+    assert first_processes(600_000_000) == 1
 
 
 @given(

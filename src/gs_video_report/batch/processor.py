@@ -41,7 +41,7 @@ from gs_video_report.batch.limits import (
     run_budget,
 )
 from gs_video_report.batch.outage import Outage
-from gs_video_report.batch.performance_optimizer import Change, MemoryTuner
+from gs_video_report.batch.performance_optimizer import Change, MemoryTuner, first_processes
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
@@ -55,7 +55,8 @@ from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner, StageListener
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPool
 from gs_video_report.cache import DEFAULT_LIMIT_BYTES, ArtifactStore
-from gs_video_report.compute.process_pool import ProcessBackend
+from gs_video_report.compute import machine
+from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
 from gs_video_report.engines.base import Engine
@@ -105,6 +106,8 @@ class RunSettings:
     log: LogSink | None = None
     """Where the finer lines of the log file go; the printer has a face for the others."""
     checkpoint_dir: Path | None = None
+    memory_limit_bytes: int | None = None
+    """What this process and its compute processes may use in all; None: what the machine has."""
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     """Size to which the cache is trimmed at the end of a run."""
 
@@ -204,7 +207,12 @@ class BatchProcessor:
         engine = self._engine(options.engine)
         cache = ArtifactStore(Path(options.cache_dir), self.settings.cache_limit_bytes)
         told = self._trace.compute if self._trace else None
-        compute = self._compute = ProcessBackend(options.compute_processes or None, on_event=told)
+        limit = self.settings.memory_limit_bytes
+        compute = self._compute = ProcessBackend(
+            options.compute_processes or first_processes(limit),
+            memory_limit_bytes=None if limit is None else int(limit * MEMORY_LIMIT_FRACTION),
+            on_event=told,
+        )
         # Downloads mostly wait: they get processes of their own, which start when one is needed.
         fetching = self._fetching = ProcessBackend(min(options.parallel, FETCH_PROCESSES))
         try:
@@ -246,7 +254,12 @@ class BatchProcessor:
             async with _beside(
                 self._tick(monitor, queue),
                 self._checkpoint_loop(checkpoints),
-                MemoryTuner(parts.compute, on_change=self._tuned).run(),
+                MemoryTuner(
+                    parts.compute,
+                    max_processes=options.compute_processes or machine.cores(),
+                    limit_bytes=self.settings.memory_limit_bytes,
+                    on_change=self._tuned,
+                ).run(),
             ):
                 outcome = await self._with_fallback(parts, engine, monitor)
             return await self._end(parts, checkpoints, monitor, outcome, signals)
