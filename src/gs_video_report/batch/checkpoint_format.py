@@ -23,7 +23,7 @@ from gs_video_report.errors import CheckpointError
 MAGIC = b"GSVRCKPT"
 END_MAGIC = b"GSVREND\n"
 VERSION = 1
-ZSTD_LEVEL = 6
+ZSTD_LEVEL = 3
 _HEAD = struct.Struct(">8sHHI")
 _TRAILER = struct.Struct(">Q32s8s")
 _BLOCK_BYTES = 1024 * 1024

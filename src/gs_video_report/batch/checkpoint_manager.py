@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 import time
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -71,7 +73,7 @@ __all__ = [
 
 KEEP = 10
 LEDGER_DAYS = 2
-_PAGE = 500
+_PAGE = 1000
 _DAY_MS = 24 * 3600 * 1000
 _STALE_TEMP_S = 3600.0
 """A temporary file of another machine that is older than this was left behind."""
@@ -82,6 +84,8 @@ _LEASE_COLUMNS = frozenset(
     {"task_id", "worker_id", "lease_expires_at", "lease_until_ms", "boot_id", "stage"}
 )
 """Columns of `tasks` that mean nothing in another database."""
+_LEDGER_IDS = frozenset({"id", "task_id"})
+_Rows = list[sqlite3.Row]
 
 
 def default_directory(db_path: Path) -> Path:
@@ -103,6 +107,8 @@ class CheckpointManager:
         self._queue = queue
         self.directory = directory or default_directory(queue.db.path)  # type: ignore[union-attr]
         self._lock = asyncio.Lock()
+        self._sound: dict[Path, tuple[int, int]] = {}
+        """Files that were verified here, or written: their sizes and modification times."""
 
     async def write(self, batch_id: str, reason: str) -> CheckpointInfo:
         """Take a checkpoint of the batch (full id) and drop the oldest beyond `KEEP`.
@@ -247,13 +253,28 @@ class CheckpointManager:
         gone: _Ids = []
         kept = 0
         for path in self._files(batch_id):
-            if not inspect(path).readable:
+            if not self._is_sound(path):
                 continue
             kept += 1
             if kept > KEEP:
                 path.unlink(missing_ok=True)
+                self._sound.pop(path, None)
                 gone.append(path.stem)
         return gone
+
+    def _is_sound(self, path: Path) -> bool:
+        """Verified, now or before: ten files of a large batch take a while to read."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        seen = (stat.st_size, stat.st_mtime_ns)
+        if self._sound.get(path) == seen:
+            return True
+        if inspect(path).readable:
+            self._sound[path] = seen
+            return True
+        return False
 
     async def _record(
         self, queue: TaskQueue, info: CheckpointInfo, sha256: str, gone: _Ids
@@ -330,18 +351,25 @@ async def _write_body(
     writer.add(["batch", row])
     tasks = usage = 0
     async for page in queue.task_pages(row["batch_id"], _PAGE):
-        columns = [name for name in page[0].keys() if name not in _LEASE_COLUMNS]  # noqa: SIM118
-        rows = [[item[name] for name in columns] for item in page]
-        await asyncio.to_thread(writer.add, ["tasks", columns, rows])
-        tasks += len(rows)
+        await asyncio.to_thread(_add_page, writer, "tasks", page, _LEASE_COLUMNS)
+        tasks += len(page)
     since = iso(queue.clock.wall_ms() - LEDGER_DAYS * _DAY_MS)
     async for page in queue.usage_pages(row["batch_id"], since, _PAGE):
-        columns = [name for name in page[0].keys() if name not in ("id", "task_id")]  # noqa: SIM118
-        await asyncio.to_thread(
-            writer.add, ["usage", columns, [[item[name] for name in columns] for item in page]]
-        )
+        await asyncio.to_thread(_add_page, writer, "usage", page, _LEDGER_IDS)
         usage += len(page)
     writer.add(["end", {"tasks": tasks, "usage": usage}])
+
+
+def _add_page(
+    writer: checkpoint_format.CheckpointWriter,
+    table: str,
+    page: _Rows,
+    left_out: frozenset[str],
+) -> None:
+    """Append rows; in a thread, so that packing does not hold up the event loop."""
+    names = page[0].keys()
+    kept = [n for n, name in enumerate(names) if name not in left_out]
+    writer.add([table, [names[n] for n in kept], list(map(itemgetter(*kept), page))])
 
 
 def _settled(row: dict[str, Any]) -> dict[str, Any]:

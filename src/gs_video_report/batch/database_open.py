@@ -91,11 +91,21 @@ async def _connect(
     try:
         return await connection
     except BaseException:
-        # aiosqlite tells its thread to end but does not wait for it; a thread that outlives the
-        # event loop would print a traceback at the end of the program.
-        thread: Any = getattr(connection, "_thread", connection)
-        thread.join(_THREAD_END_S)
+        _end_thread(connection)
         raise
+
+
+async def close_connection(connection: aiosqlite.Connection) -> None:
+    """Close it, and see its thread end."""
+    await connection.close()
+    _end_thread(connection)
+
+
+def _end_thread(connection: aiosqlite.Connection) -> None:
+    """aiosqlite tells its thread to end but does not wait for the moment it takes; a thread that
+    outlives the event loop would print a traceback at the end of the program."""
+    thread: Any = getattr(connection, "_thread", connection)
+    thread.join(_THREAD_END_S)
 
 
 def _prepare_writer(connection: sqlite3.Connection, file: Path, busy_timeout_s: float) -> None:

@@ -20,7 +20,13 @@ from typing import Any, Self, TypeVar, cast
 import aiosqlite
 
 from gs_video_report.batch.database_errors import translate
-from gs_video_report.batch.database_open import check_place, check_sqlite, open_reader, open_writer
+from gs_video_report.batch.database_open import (
+    check_place,
+    check_sqlite,
+    close_connection,
+    open_reader,
+    open_writer,
+)
 from gs_video_report.batch.group_commit import Batcher, Many, Work
 from gs_video_report.errors import DatabaseReadOnly
 
@@ -88,7 +94,7 @@ class Database:
             try:
                 reader = await open_reader(file, busy_timeout_s, migrated=True)
             except BaseException:
-                await writer.close()
+                await close_connection(writer)
                 raise
         except sqlite3.Error as error:
             raise translate(error, file) from error
@@ -170,9 +176,9 @@ class Database:
         self._closed = True
         if self._batcher is not None:
             await self._batcher.close()
-        await self._reader.close()
+        await close_connection(self._reader)
         if self._writer is not None:
-            await self._writer.close()
+            await close_connection(self._writer)
 
     async def __aenter__(self) -> Self:
         return self

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.checkpoint_cadence import Cadence
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import (
     BatchCounts,
@@ -32,6 +33,7 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.event_reads import waiting_lengths
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
 from gs_video_report.batch.limits import (
     Budget,
@@ -85,8 +87,8 @@ LIMITS_S = 60.0
 """Seconds between two records of the quotas' state."""
 COST_WARNING = 0.8
 """Part of the cost limit at which a warning is given."""
-CHECKPOINT_TASKS = 25
-"""A checkpoint is also taken after this many finished tasks."""
+FIRST_CHECKPOINT_S = 0.3
+"""Seconds that the work waits for the first checkpoint; a large one is taken beside the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class BatchProcessor:
     _limiter: ApiLimiter | None = None
     _limit_usd: float | None = None
     _cost_warned: bool = False
-    _finished_since_checkpoint: int = 0
+    _cadence: Cadence | None = None
 
     async def run(self) -> BatchResult:
         """Drain the batch (or stop on request) and say how it ended."""
@@ -235,7 +237,6 @@ class BatchProcessor:
 
     async def _drain(self, parts: _Parts, engine: Engine) -> BatchResult:
         batch_id, options, queue = self.row.batch_id, self.row.options, parts.queue
-        await asyncio.to_thread(sweep_temps, Path(options.output_dir))
         record = self._record = RunRecord(queue, batch_id, parts.lock.process_id)
         await record.started(
             engine=options.engine, parallel=options.parallel, processes=parts.compute.processes
@@ -246,14 +247,15 @@ class BatchProcessor:
         await _expect(monitor, queue, batch_id)
         self.printer.started(monitor.snapshot())
         checkpoints = CheckpointManager(queue, self.settings.checkpoint_dir)
-        await checkpoints.write(batch_id, "start")
+        first = await self._first_checkpoint(checkpoints)
         signals = StopSignals(
             on_first=lambda number: self._first_signal(monitor), on_second=self._second_signal
         )
         with signals.installed(on_usr1=lambda: self.printer.status(monitor.snapshot())):
             async with _beside(
                 self._tick(monitor, queue),
-                self._checkpoint_loop(checkpoints),
+                self._checkpoint_loop(checkpoints, first, monitor),
+                asyncio.to_thread(sweep_temps, Path(options.output_dir)),
                 MemoryTuner(
                     parts.compute,
                     max_processes=options.compute_processes or machine.cores(),
@@ -479,7 +481,8 @@ class BatchProcessor:
 
     def count_finished(self) -> None:
         """A task ended: checkpoints are also taken by number."""
-        self._finished_since_checkpoint += 1
+        if self._cadence is not None:
+            self._cadence.finished()
 
     # --- beside the pool ------------------------------------------------------------------------
 
@@ -529,16 +532,32 @@ class BatchProcessor:
         except GsvrError as error:
             self.printer.note(f"the progress file could not be written: {error.message}")
 
-    async def _checkpoint_loop(self, checkpoints: CheckpointManager) -> None:
-        interval = max(1.0, self.row.options.checkpoint_interval_s)
-        last = time.monotonic()
+    async def _first_checkpoint(self, checkpoints: CheckpointManager) -> asyncio.Task[Any]:
+        """Taken before the work begins, or, in a large batch, while it begins."""
+        first = asyncio.create_task(checkpoints.write(self.row.batch_id, "start"))
+        try:
+            await asyncio.wait({first}, timeout=FIRST_CHECKPOINT_S)
+        except asyncio.CancelledError:
+            first.cancel()
+            raise
+        if first.done():
+            first.result()
+        return first
+
+    async def _checkpoint_loop(
+        self, checkpoints: CheckpointManager, first: asyncio.Task[Any], monitor: ProgressMonitor
+    ) -> None:
+        cadence = self._cadence = Cadence(max(1.0, self.row.options.checkpoint_interval_s))
+        began = time.monotonic()
+        await first
+        cadence.taken(began, time.monotonic())
         while True:
             await asyncio.sleep(0.5)
-            due = time.monotonic() - last >= interval
-            if due or self._finished_since_checkpoint >= CHECKPOINT_TASKS:
-                self._finished_since_checkpoint = 0
-                await checkpoints.write(self.row.batch_id, "interval" if due else "tasks")
-                last = time.monotonic()
+            began = time.monotonic()
+            reason = cadence.due(began, monitor.snapshot().counts.total)
+            if reason is not None:
+                await checkpoints.write(self.row.batch_id, reason)
+                cadence.taken(began, time.monotonic())
 
 
 def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
@@ -716,9 +735,7 @@ async def _kept(queue: TaskQueue, batch_id: str) -> KeptWork:
 
 
 async def _expect(monitor: ProgressMonitor, queue: TaskQueue, batch_id: str) -> None:
-    waiting = {TaskStatus.PENDING, TaskStatus.RETRYING}
-    async for task in queue.iter_tasks(batch_id, waiting):
-        monitor.expect((task.media_s,))
+    monitor.expect(await waiting_lengths(queue.db, batch_id))
 
 
 def _template_loader(folder: Path | None) -> Callable[[str], Template]:
