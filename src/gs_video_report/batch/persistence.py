@@ -105,6 +105,14 @@ class Database:
         """True when `write()` is refused."""
         return self._batcher is None
 
+    async def wait_longer(self, busy_timeout_s: float) -> None:
+        """From now on let each write wait so long for another program's lock.
+
+        Raises: as `write()`.
+        """
+        milliseconds = int(busy_timeout_s * 1000)
+        await self.write(lambda c: c.execute(f"PRAGMA busy_timeout={milliseconds}").fetchall())
+
     async def write(self, work: Work[T]) -> T:
         """Run `work(connection)` inside a transaction and return its result once it is durable.
 

@@ -80,6 +80,8 @@ from gs_video_report.terminal.summary import (
 
 STOP_GRACE_S = 4.0
 """Seconds that steps in flight get after the first Ctrl-C; the whole stop stays under 5 s."""
+LOCK_PATIENCE_S = 90.0
+"""Seconds a run waits for another program (a backup, a database browser) to let the file go."""
 TICK_S = 0.25
 COUNTS_S = 1.0
 """Seconds between looks at the counts in the database (another process may work on it too)."""
@@ -168,6 +170,7 @@ class BatchProcessor:
             if await self._nothing_to_do(queue):
                 await asyncio.to_thread(sweep_temps, Path(options.output_dir))
                 return await self._already_done(queue, started)
+            await self.database.wait_longer(LOCK_PATIENCE_S)
             load_template(options.template, options.user_templates)
             _make_output_dir(options.output_dir)
             return await self._with_compute(queue, lock, started)

@@ -278,7 +278,11 @@ class WorkerPool:
         return not self._stopping.is_set() and slot <= self.parallel
 
     async def _wait_for_work(self) -> bool:
-        """True when it is worth claiming again; False when the batch is drained."""
+        """True when it is worth claiming again; False when the batch is drained.
+
+        Who has nothing to do looks for tasks of dead processes, sooner than the keeper does.
+        """
+        await self.queue.recover(self.batch_id)
         counts = await self.queue.counts(self.batch_id)
         if counts.open == 0:
             return False
