@@ -22,6 +22,7 @@ from gs_video_report.report.model import (
 )
 from gs_video_report.report.quality import (
     PACE_REPORTS,
+    WHOLE,
     Kind,
     Quality,
     assess,
@@ -244,7 +245,7 @@ def test_a_report_with_far_less_text_than_the_others_stands_out() -> None:
     found = compare(batch([820, 790, 805, 850, 760, 120]))
     assert [ref for ref, q in found.items() if Kind.PACE in kinds(q)] == ["b:6"]
     (finding,) = found["b:6"].findings
-    assert finding.reason == ("120 characters per minute of speech, the batch has 797")
+    assert finding.reason == ("120 characters per minute, the batch has a median of 797")
     assert worst_first(found)[0][0] == "b:6"
 
 
@@ -260,6 +261,23 @@ def test_languages_are_not_compared_and_few_reports_have_no_usual_pace() -> None
 
 
 # --- properties ---------------------------------------------------------------------------------
+
+
+def test_a_language_guessed_with_doubt_is_told_until_it_was_looked_at() -> None:
+    segments = spoken()
+    made = report(segments, [(0.0, segments[-1].end_s)], language_probability=0.59)
+    quality = assess(made)
+    (finding,) = quality.findings
+    assert (finding.kind, finding.spans, quality.open_doubts) == (
+        Kind.LANGUAGE_GUESS,
+        (),
+        (WHOLE,),
+    )
+    assert "guessed as en with 59% certainty" in finding.reason
+    looked = {"start_s": 0.0, "end_s": segments[-1].end_s, "languages": ["en"]}
+    heard = replace(made.provenance, parameters={"heard_again": [looked]})
+    assert assess(replace(made, provenance=heard)).findings == ()
+    assert assess(replace(made, language_probability=None)).findings == ()
 
 
 @given(st.sampled_from(Kind), st.floats(0, 1), st.floats(0, 1))

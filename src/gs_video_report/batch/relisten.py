@@ -303,6 +303,7 @@ def _stretches(report: VideoReport) -> list[Stretch]:
     return [
         Stretch(s["start_s"], s["end_s"], s["replaced"], s["way"], s["before"], s["after"])
         for s in told
+        if s["tried"]
     ]
 
 

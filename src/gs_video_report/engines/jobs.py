@@ -78,12 +78,18 @@ def relisten_params() -> dict[str, Any]:
 
 
 def relisten_chunk(
-    model_dir: str, pcm_path: str, start: int, end: int, language: str, present: dict[str, Any]
+    model_dir: str,
+    pcm_path: str,
+    start: int,
+    end: int,
+    language: str,
+    present: dict[str, Any],
+    only_language: bool,
 ) -> dict[str, Any]:
     """Hear one chunk again and decide which text to keep; the dict of `Rehearing`."""
     from gs_video_report.media.relisten import relisten_chunk as run
 
-    return asdict(run(model_dir, pcm_path, start, end, language, present))
+    return asdict(run(model_dir, pcm_path, start, end, language, present, only_language))
 
 
 def find_slides(path: str, out_dir: str, cache_root: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Hearing:
     """Where a voice is heard, seconds."""
     model: dict[str, Any]
     language: str
+    probability: float | None
+    """Of the language; None when it was given."""
     texts: Sequence[dict[str, Any]]
     """`ChunkText` as journaled, one per chunk."""
 
@@ -61,7 +63,8 @@ async def apply(
     texts = list(hearing.texts)
     for part, value in decided.items():
         texts[part] = value["kept"] or texts[part]
-    return texts, tuple(told(*hearing.plan[part], value) for part, value in sorted(decided.items()))
+    entries = [told(*hearing.plan[part], value) for part, value in sorted(decided.items())]
+    return texts, tuple(_joined(entries))
 
 
 def doubtful_parts(hearing: Hearing) -> list[int]:
@@ -92,7 +95,8 @@ def doubtful_spans(hearing: Hearing) -> quality_speech.Spans:
 def told(start: int, end: int, value: dict[str, Any]) -> dict[str, Any]:
     """What a report says about a stretch that was heard again.
 
-    Keys: start_s, end_s; replaced; way (see `media.relisten`); languages that were heard in it;
+    Keys: start_s, end_s; tried: how many other texts (0: only the language was looked at);
+    replaced; way (see `media.relisten`); languages that were heard in it;
     before and after: logprob, missed_s, cost of the first text and of the one that is kept.
     """
     attempts = value["attempts"]
@@ -100,12 +104,27 @@ def told(start: int, end: int, value: dict[str, Any]) -> dict[str, Any]:
     return {
         "start_s": round(start / stages.SAMPLE_RATE, 3),
         "end_s": round(end / stages.SAMPLE_RATE, 3),
+        "tried": len(attempts) - 1,
         "replaced": value["kept"] is not None,
         "way": value["way"],
         "languages": sorted({code for a in attempts for code in a["languages"]}),
         "before": _figures(attempts[0]),
         "after": _figures(kept),
     }
+
+
+def _joined(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Neighbouring stretches of which only the language was looked at become one."""
+    out: list[dict[str, Any]] = []
+    for entry in entries:
+        alike = out and all(
+            e["tried"] == 0 and e["languages"] == entry["languages"] for e in (out[-1], entry)
+        )
+        if alike:
+            out[-1] = {**out[-1], "end_s": entry["end_s"]}
+        else:
+            out.append(entry)
+    return out
 
 
 def _figures(attempt: dict[str, Any]) -> dict[str, float]:
@@ -124,8 +143,13 @@ async def _decide(
     pcm_path: Callable[[], Awaitable[str]],
     decided: set[int],
 ) -> dict[int, Any]:
-    """Hear the doubtful chunks that have no decision yet."""
-    parts = [part for part in doubtful_parts(hearing) if part not in decided]
+    """Hear the doubtful chunks that have no decision yet; with a doubtful language, all."""
+    doubtful = set(doubtful_parts(hearing))
+    is_guess = hearing.probability is not None and (
+        hearing.probability < quality_speech.SURE_LANGUAGE
+    )
+    wanted = range(len(hearing.plan)) if is_guess else sorted(doubtful)
+    parts = [part for part in wanted if part not in decided]
     if not parts:
         return {}
     model_dir, language = hearing.model["path"], hearing.language
@@ -137,8 +161,17 @@ async def _decide(
 
         async def run() -> Any:
             path, present = await pcm_path(), hearing.texts[part]
+            only_language = part not in doubtful
             return await stages.compute(
-                ctx, jobs.relisten_chunk, model_dir, path, start, end, language, present
+                ctx,
+                jobs.relisten_chunk,
+                model_dir,
+                path,
+                start,
+                end,
+                language,
+                present,
+                only_language,
             )
 
         value: dict[str, Any] = await ctx.step(STEP, run, part=part, params=params)

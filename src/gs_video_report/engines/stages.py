@@ -198,7 +198,7 @@ async def _from_speech(
         return await _samples(ctx, track, pcm)
 
     first = await _chunks(ctx, track, pcm, plan, model, language)
-    hearing = second_hearing.Hearing(plan, speech, model, language, first)
+    hearing = second_hearing.Hearing(plan, speech, model, language, probability, first)
     texts, heard_again = await second_hearing.apply(ctx, hearing, pcm_path)
     segments = tuple(segments_of(texts))
     if not segments:

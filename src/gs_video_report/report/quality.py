@@ -23,13 +23,17 @@ from gs_video_report.report.quality_speech import Spans, total_s
 PACE_REPORTS = 5
 """Reports in the same language that a batch needs before it has a usual pace."""
 PACE_MIN_S = 15.0
-"""Shorter speech has no pace worth comparing."""
+"""Shorter recordings have no pace worth comparing."""
 PACE_Z = 3.5
 """Modified z-score from which a value is an outlier (Iglewicz and Hoaglin 1993)."""
 _MAD_TO_SIGMA = 0.6745
 _LEAST_SPREAD = 0.1
 """Spread of log(characters per minute) below which a batch is taken as this uneven all the same:
 between two lecturers of one course 10 % are nothing."""
+
+
+WHOLE = (0.0, math.inf)
+"""The span of a doubt about the whole recording."""
 
 
 class Kind(StrEnum):
@@ -39,15 +43,14 @@ class Kind(StrEnum):
     MISSING_TEXT = "missing_text"
     TEXT_WITHOUT_SPEECH = "text_without_speech"
     LANGUAGE_FLIP = "language_flip"
+    LANGUAGE_GUESS = "language_guess"
     UNSURE = "unsure"
     PACE = "pace"
     UNREADABLE_SLIDES = "unreadable_slides"
     UNPROVED = "unproved"
 
 
-REDONE = frozenset(
-    {Kind.LOOP, Kind.MISSING_TEXT, Kind.TEXT_WITHOUT_SPEECH, Kind.LANGUAGE_FLIP, Kind.UNSURE}
-)
+REDONE = frozenset(Kind) - {Kind.PACE, Kind.UNREADABLE_SLIDES, Kind.UNPROVED}
 """Findings that listening again may mend."""
 
 # Kind -> (most that it can take from the score, share of the recording at which it nearly does).
@@ -56,6 +59,7 @@ _SEVERITY: dict[Kind, tuple[float, float]] = {
     Kind.MISSING_TEXT: (0.9, 0.25),
     Kind.TEXT_WITHOUT_SPEECH: (0.6, 0.25),
     Kind.LANGUAGE_FLIP: (0.3, 0.25),
+    Kind.LANGUAGE_GUESS: (0.5, 1.0),
     Kind.UNSURE: (0.6, 0.50),
     Kind.PACE: (0.5, 1.0),
     Kind.UNREADABLE_SLIDES: (0.25, 0.60),
@@ -75,7 +79,7 @@ class Finding:
     whole recording."""
     figure: float
     unit: str
-    """Of `figure`: `times`, `s`, `slides`, `statements`, `characters/min`."""
+    """Of `figure`: `times`, `s`, `%`, `slides`, `statements`, `characters/min`."""
     weight: float
     """0 to 1: the share of the score that it takes."""
     reason: str
@@ -120,7 +124,7 @@ class Quality:
     @property
     def open_doubts(self) -> Spans:
         """Their places that had no second hearing yet."""
-        spans = [span for f in self.doubts for span in f.spans]
+        spans = [span for f in self.doubts for span in f.spans or [WHOLE]]
         return tuple(sorted(span for span in spans if not self.is_settled(*span)))
 
     def is_settled(self, start_s: float, end_s: float) -> bool:
@@ -131,7 +135,7 @@ class Quality:
 def assess(report: VideoReport) -> Quality:
     """Everything that can be said from one report alone; `compare` adds the pace."""
     unknown: list[Kind] = []
-    findings: list[Finding | None] = [_loop(report), _flip(report), _unproved(report)]
+    findings = [_loop(report), _flip(report), _guess(report), _unproved(report)]
     if report.speech is None:
         unknown += [Kind.MISSING_TEXT, Kind.TEXT_WITHOUT_SPEECH] if _may_speak(report) else []
     else:
@@ -160,7 +164,7 @@ def assess(report: VideoReport) -> Quality:
 def compare(found: Mapping[str, Quality]) -> dict[str, Quality]:
     """The same with the pace judged against the median of all in the same language.
 
-    The value is the logarithm of characters per minute of speech, its modified z-score
+    The value is the logarithm of characters per minute, its modified z-score
     (0.6745 * distance / median absolute deviation) decides. A language with fewer than
     `PACE_REPORTS` reports has no usual pace: unknown.
     """
@@ -238,6 +242,23 @@ def _flip(report: VideoReport) -> Finding | None:
     return _of(Kind.LANGUAGE_FLIP, spans, seconds, "s", _share(report, spans), reason)
 
 
+def _guess(report: VideoReport) -> Finding | None:
+    """A language that was guessed with little certainty, until a second hearing looked at it.
+
+    Whisper translates what it takes for another language than it is, fluently and surely: of this
+    the text itself shows nothing.
+    """
+    probability = report.language_probability
+    if probability is None or probability >= speech.SURE_LANGUAGE or _heard_again(report):
+        return None
+    share = (speech.SURE_LANGUAGE - probability) / speech.SURE_LANGUAGE
+    reason = (
+        f"the language was guessed as {report.language} with {probability:.0%} certainty; "
+        "parts may be in another one"
+    )
+    return _of(Kind.LANGUAGE_GUESS, (), 100 * probability, "%", share, reason)
+
+
 def _unsure(report: VideoReport) -> Finding | None:
     spans = speech.unsure(report.segments)
     if not spans:
@@ -284,14 +305,12 @@ def _unproved(report: VideoReport) -> Finding | None:
 
 
 def _pace(report: VideoReport) -> Pace | None:
-    """Characters per minute of speech, or of the recording where speech was not looked for."""
-    known = report.speech is not None
-    seconds = total_s(report.speech) if report.speech is not None else report.media.duration_s
+    """Of the whole length: speech that nothing heard as such is found by this alone."""
+    seconds = report.media.duration_s
     letters = sum(c.isalnum() for s in report.segments for c in s.text)
     if seconds < PACE_MIN_S or not report.language:
         return None
-    group = f"{report.language}{'' if known else ', of the whole length'}"
-    return Pace(group, round(letters * 60 / seconds, 1))
+    return Pace(report.language, round(letters * 60 / seconds, 1))
 
 
 def _with_pace(quality: Quality, groups: Mapping[str, Sequence[float]]) -> Quality:
@@ -308,8 +327,8 @@ def _with_pace(quality: Quality, groups: Mapping[str, Sequence[float]]) -> Quali
     if abs(z) <= PACE_Z:
         return quality
     reason = (
-        f"{pace.chars_per_min:.0f} characters per minute of speech, "
-        f"the batch has {math.exp(middle):.0f}"
+        f"{pace.chars_per_min:.0f} characters per minute, "
+        f"the batch has a median of {math.exp(middle):.0f}"
     )
     share = (abs(z) - PACE_Z) / PACE_Z
     made = _of(Kind.PACE, (), pace.chars_per_min, "characters/min", share, reason)

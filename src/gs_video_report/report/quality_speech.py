@@ -21,6 +21,8 @@ INVENTED_S = 1.5
 """A shorter text without speech is a matter of where the borders were drawn."""
 LOW_LOGPROB = -0.6
 """Mean log-probability of the tokens below which a passage is doubtful."""
+SURE_LANGUAGE = 0.8
+"""Probability of the guessed language below which parts may be in another one."""
 _LONGEST_WORD_S = 1.2  # alignment stretches a word over what was left out beside it
 _MARGIN_S = 0.25
 _NEAR_SPEECH_S = 0.6

@@ -14,8 +14,8 @@ from typing import Any
 from gs_video_report.batch.quality import BatchQuality, Judged
 from gs_video_report.batch.relisten import Redone, RelistenReport, Stretch
 from gs_video_report.report.quality import Finding, Quality
-from gs_video_report.terminal.grid import Cell, Column, Layout
-from gs_video_report.terminal.styles import clean, clock, plural
+from gs_video_report.terminal.grid import GAP, Cell, Column, Layout
+from gs_video_report.terminal.styles import clean, clock, plural, wrap
 
 _COLUMNS = (
     Column("Score", right=True),
@@ -23,8 +23,13 @@ _COLUMNS = (
     Column("Video", flexible=True, least=16),
     Column("At", right=True),
 )
-_WIDEST_NAME = 36
 _POOR, _FAIR = 60.0, 90.0
+_TOLD_S = 0.5
+_WAYS = {
+    "pieces": "heard in shorter pieces",
+    "language": "heard in its own language",
+    "nothing": "nothing is said there",
+}
 _LEAST_REASON = 44
 """Cells that the reasons get before the names give way."""
 
@@ -119,8 +124,12 @@ def _table(shown: Sequence[Judged], columns: int, colour: bool) -> Iterator[str]
     layout = Layout.fit(_COLUMNS, [row for row, _ in rows], max(40, columns - _LEAST_REASON))
     titles = [Cell(column.title, "dim") for column in _COLUMNS]
     yield layout.spanning(titles, Cell("Why", "dim"), columns, colour)
+    room = max(24, columns - sum(layout.cells) - len(GAP) * len(layout.cells))
     for row, reason in rows:
-        yield layout.spanning(row, Cell(clean(reason)), columns, colour)
+        first, *more = wrap(clean(reason), room)
+        yield layout.spanning(row, Cell(first), columns, colour)
+        for line in more:
+            yield layout.spanning([Cell("")] * len(row), Cell(line), columns, colour)
 
 
 def _rows(judged: Judged) -> Iterator[list[Cell]]:
@@ -170,7 +179,7 @@ def _json(judged: Judged) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in quality.findings],
         "unknown": list(quality.unknown),
         "engine": quality.engine,
-        "open_doubts": quality.open_doubts,
+        "heard_again": bool(quality.heard_again),
         "report": outputs.get("html") or outputs.get("json", ""),
     }
 
@@ -188,9 +197,8 @@ def _stretch(stretch: Stretch) -> str:
     if not stretch.replaced:
         return f"{place}  kept: nothing better was heard"
     before, after = stretch.before, stretch.after
-    how = {"pieces": "in pieces", "language": "in its own language"}.get(stretch.way, "no speech")
-    return (
-        f"{place}  replaced ({how}): log-probability {before['logprob']:.2f} -> "
-        f"{after['logprob']:.2f}, speech without text {before['missed_s']:.1f} -> "
-        f"{after['missed_s']:.1f} s"
-    )
+    how = _WAYS[stretch.way]
+    told = [f"log-probability {before['logprob']:.2f} -> {after['logprob']:.2f}"]
+    if abs(before["missed_s"] - after["missed_s"]) >= _TOLD_S:
+        told.append(f"speech without text {before['missed_s']:.1f} -> {after['missed_s']:.1f} s")
+    return f"{place}  replaced ({how}): {', '.join(told)}"

@@ -50,7 +50,7 @@ const marked = (text, words) => {
   out.append(text.slice(last));
   return out;
 };
-const UNITS = { times: (n) => `×${Math.floor(n)}`, s: (n) => `${Math.round(n)} s`, 'characters/min': (n) => `${Math.round(n)}/min` };
+const UNITS = { times: (n) => `×${Math.floor(n)}`, s: (n) => `${Math.round(n)} s`, '%': (n) => `${Math.round(n)} %`, 'characters/min': (n) => `${Math.round(n)}/min` };
 const doubts = (c, target) => {
   const ul = make('div', 'hits doubts');
   c.f.forEach(([kind, figure, unit, at, reason]) => {

@@ -1,0 +1,147 @@
+"""`gsvr batch quality` and `retry --quality` on a real recording in two languages.
+
+The recording is the test sentence in English and the one in Chinese, one after the other, with
+`--language en`: the Chinese is heard as English and in doubt, and a second hearing mends it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gs_video_report.media.audio import extract_audio
+from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
+
+PAUSE_S = 2
+
+
+def write_two_languages(path: Path) -> None:
+    samples = b""
+    for name in ("spoken_en_6s.mp4", "spoken_zh_5s.mp4"):
+        raw = path.with_suffix(".pcm")
+        extract_audio(str(MEDIA / name), str(raw))
+        samples += raw.read_bytes() + bytes(2 * 16_000 * PAUSE_S)
+        raw.unlink()
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples)
+
+
+@pytest.fixture(scope="module")
+def finished_batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished batch, and a copy of it beside."""
+    pytest.importorskip("faster_whisper")
+    root = tmp_path_factory.mktemp("doubtful")
+    (root / "in").mkdir()
+    write_two_languages(root / "in" / "two.wav")
+    args = ("-d", "in", "--language", "en", "--cache-dir", "cache", "-t", "summary_report")
+    answer = run_gsvr("batch", "process", *args, cwd=root)
+    assert answer.code == 0, answer.err
+    shutil.copytree(root, root.with_name("kept"))
+    return root
+
+
+@pytest.fixture
+def doubtful(finished_batch: Path) -> Path:
+    """The finished batch, as it was at first, at the place that its database knows."""
+    shutil.rmtree(finished_batch)
+    shutil.copytree(finished_batch.with_name("kept"), finished_batch)
+    return finished_batch
+
+
+@pytest.fixture
+def gsvr(doubtful: Path) -> Gsvr:
+    """Run a command in the folder of the batch."""
+    return lambda *args, env=None: run_gsvr(*args, cwd=doubtful, env=env)
+
+
+def report_in(root: Path) -> dict[str, Any]:
+    (path,) = (root / "batch_output").rglob("two*.json")
+    return dict(json.loads(path.read_text("utf-8")))
+
+
+def text_of(report: dict[str, Any]) -> str:
+    return " ".join(s["text"] for s in report["segments"])
+
+
+def test_triage_names_the_second_and_the_next_command(doubtful: Path, gsvr: Gsvr) -> None:
+    answer = gsvr("batch", "quality")
+    assert answer.code == 0, answer.err
+    assert "two.wav" in answer.out
+    assert "0:09" in answer.out
+    assert "the recogniser was not sure of" in answer.out
+    assert "1 report, 0 without any finding" in answer.out
+    assert "--quality" in answer.out.splitlines()[-1]
+    told = json.loads(gsvr("batch", "quality", "--json").out)
+    (row,) = told["reports"]
+    assert (told["v"], told["type"], row["name"]) == (1, "quality", "two.wav")
+    assert row["findings"][0]["kind"] == "unsure"
+    assert row["findings"][0]["spans"][0][0] > 9
+    assert 0 < row["score"] < 100
+    page = (doubtful / "batch_output" / "index.html").read_text("utf-8")
+    assert '["unsure",' in page
+
+
+def test_a_second_hearing_mends_the_doubtful_part_only_and_only_once(
+    doubtful: Path, gsvr: Gsvr
+) -> None:
+    before = report_in(doubtful)
+    retried = gsvr("batch", "retry", "latest", "--quality")
+    assert retried.code == 0, retried.err
+    assert "replaced (heard in its own language)" in retried.out
+    after = report_in(doubtful)
+    assert "今天天气很好" in text_of(after)
+    assert "今天天气很好" not in text_of(before)
+    assert [s for s in after["segments"] if s["start_s"] < 9] == [
+        s for s in before["segments"] if s["start_s"] < 9
+    ]
+    (heard,) = after["provenance"]["parameters"]["heard_again"]
+    assert (heard["replaced"], heard["way"], heard["languages"]) == (True, "language", ["en", "zh"])
+    assert gsvr("batch", "verify").code == 0
+    assert '["unsure",' not in (doubtful / "batch_output" / "index.html").read_text("utf-8")
+
+    (path,) = (doubtful / "batch_output").rglob("two*.json")
+    written = path.stat().st_mtime_ns
+    again = gsvr("batch", "retry", "latest", "--quality", "--json")
+    value = json.loads(again.out)
+    assert (again.code, value["replaced"], value["kept"], value["reports"]) == (0, 0, 0, [])
+    assert path.stat().st_mtime_ns == written
+
+    # Every later run of the same recording has the better text, too: it is in the journal.
+    path.unlink()
+    assert gsvr("batch", "verify", "--repair").code == 0
+    assert text_of(report_in(doubtful)) == text_of(after)
+
+
+def test_a_report_whose_recording_is_gone_stays_as_it_was(doubtful: Path, gsvr: Gsvr) -> None:
+    before = report_in(doubtful)
+    (doubtful / "in" / "two.wav").unlink()
+    answer = gsvr("batch", "retry", "latest", "--quality", "--json")
+    value = json.loads(answer.out)
+    assert (answer.code, value["exit_code"], value["replaced"]) == (3, 3, 0)
+    assert value["problems"][0]["code"] == "E_FILE_MISSING"
+    assert report_in(doubtful) == before
+    assert "1 done" in gsvr("batch", "status").out
+
+
+def test_below_takes_only_reports_that_score_less(doubtful: Path, gsvr: Gsvr) -> None:
+    before = report_in(doubtful)
+    answer = gsvr("batch", "retry", "latest", "--quality", "--below", "5")
+    assert (answer.code, answer.out) == (0, "nothing to hear again\n")
+    assert report_in(doubtful) == before
+
+
+def test_flags_about_failed_videos_do_not_go_with_quality(gsvr: Gsvr) -> None:
+    answer = gsvr("batch", "retry", "latest", "--quality", "--failed")
+    assert answer.code == 2
+    assert "--quality is about finished reports" in answer.err
+    answer = gsvr("batch", "retry", "latest", "--quality", "--below", "0")
+    assert answer.code == 2
+    assert "--below is a score above 0 and up to 100, not 0" in answer.err
