@@ -416,6 +416,11 @@ class LimitReached(GsvrError):
         value = self.data.get("resume_at")
         return None if value is None else str(value)
 
+    @property
+    def is_budget(self) -> bool:
+        """The user's own cost limit binds: another key would not help."""
+        return "limit_usd" in self.data
+
 
 class NetworkOutage(LimitReached):
     """A service could not be reached for a long time; the batch pauses, no task lost a try."""

@@ -569,8 +569,8 @@ async def test_speech_can_be_heard_by_the_server(
 
     write_wav(tmp_path / "talk.wav", 20.0, 16_000)
 
-    async def plan(*_: Any) -> list[tuple[int, int]]:
-        return [(16_000, 80_000), (96_000, 240_000)]
+    async def plan(*_: Any) -> tuple[list[tuple[int, int]], tuple[tuple[float, float], ...]]:
+        return [(16_000, 80_000), (96_000, 240_000)], ((1.0, 5.0), (6.0, 15.0))
 
     monkeypatch.setattr(stages, "_plan", plan)
     assert openai_audio.stages is stages
@@ -616,3 +616,39 @@ async def test_key_appears_nowhere(
             assert KEY.encode() not in file.read_bytes(), file
     assert not [text for text in seen if KEY in text]
     assert all(c.headers["authorization"] == f"Bearer {KEY}" for c in fake.log)
+
+
+# --- several keys --------------------------------------------------------------------------------
+
+
+async def two_keys(url: str) -> OpenAIEngine:
+    options = {"base_url": url, "model": "fake-large", "transcribe": "remote"}
+    keys = [Secret("sk-first-key-0123456789"), Secret("sk-other-key-0123456789")]
+    made = registry.make("openai", {"engine_options": options}, keys)
+    assert isinstance(made, OpenAIEngine)
+    await made.prepare(Bench)  # type: ignore[arg-type]
+    return made
+
+
+async def test_another_key_goes_on_where_a_spent_one_stopped(tmp_path: Path, lecture: Path) -> None:
+    with FakeOpenAI(key=None) as fake:
+        engine = await two_keys(fake.url)
+        assert len(set(engine.buckets)) == 2
+        bench = await Bench.open(tmp_path / "db")
+        fake.fail("quota_spent")
+        report = await engine.analyze(bench.context(lecture))
+        await bench.close()
+    used = [call.headers["authorization"] for call in fake.of("chat")]
+    assert len(used) == len(set(used)) == 2
+    assert report.summary
+
+
+async def test_all_keys_spent_pauses_the_batch(tmp_path: Path, lecture: Path) -> None:
+    with FakeOpenAI(key=None) as fake:
+        engine = await two_keys(fake.url)
+        bench = await Bench.open(tmp_path / "db")
+        fake.fail("quota_spent", "no_credit")
+        with pytest.raises(LimitReached, match="no credit left"):
+            await engine.analyze(bench.context(lecture))
+        await bench.close()
+    assert len({call.headers["authorization"] for call in fake.of("chat")}) == 2

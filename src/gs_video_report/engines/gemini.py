@@ -218,7 +218,7 @@ class GeminiEngine:
             try:
                 return await self._read_with(ctx, key, media)
             except LimitReached as error:
-                if error.resume_at is None:
+                if error.resume_at is None or error.is_budget:
                     raise  # the user's own limit: another key would not help
                 key.limit = error
             except AuthenticationError as error:
@@ -273,7 +273,8 @@ class GeminiEngine:
                 delete = not self.options.keep_uploads  # nobody will come back for it
                 raise
             except LimitReached as error:
-                if error.resume_at is not None and self._others(key):
+                of_key = error.resume_at is not None and not error.is_budget
+                if of_key and self._others(key):
                     delete = not self.options.keep_uploads  # they send it to their own project
                 raise
             finally:

@@ -260,7 +260,7 @@ class Reading:
                 refused = error
                 self.ctx.limiter.penalize(bucket, error.retry_after_s)
             except LimitReached as error:
-                if error.resume_at is not None:
+                if error.resume_at is not None and not error.is_budget:
                     self.ctx.limiter.exhaust(bucket, next_reset(datetime.now(UTC)))
                 raise
         raise refused

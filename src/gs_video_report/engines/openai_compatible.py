@@ -35,9 +35,10 @@ from gs_video_report.engines.llm.prices import (
 )
 from gs_video_report.engines.llm.tokens import slide_tokens, transcript_tokens
 from gs_video_report.engines.local import LocalEngine, media_info
-from gs_video_report.engines.openai_client import ChatClient, require_openai
+from gs_video_report.engines.openai_client import require_openai
 from gs_video_report.engines.openai_compose import Composer, Material, Written
 from gs_video_report.engines.openai_errors import ContextTooLong
+from gs_video_report.engines.openai_keys import KeyInUse, KeyRing
 from gs_video_report.engines.openai_options import (
     DEFAULT_BASE_URL,
     MIN_CONTEXT_TOKENS,
@@ -51,6 +52,7 @@ from gs_video_report.errors import (
     ConfigError,
     CorruptMediaError,
     DependencyMissing,
+    LimitReached,
 )
 from gs_video_report.report.model import MediaInfo, Notice, Provenance, VideoReport
 from gs_video_report.templates.loader import Template
@@ -69,7 +71,8 @@ class OpenAIEngine:
 
     Args:
         options: fields of BatchOptions; `engine_options` holds those of this engine.
-        key: an object with `reveal()`, or None for servers without keys.
+        keys: objects with `reveal()`: one, several that recordings spread over, or None for
+            servers without keys.
         prices: the price table; None loads the shipped one.
     """
 
@@ -84,14 +87,15 @@ class OpenAIEngine:
     def __init__(
         self,
         options: Mapping[str, Any],
-        key: Key | None = None,
+        keys: Key | Sequence[Key] | None = None,
         *,
         prices: PriceTable | None = None,
     ) -> None:
         self._batch = options
         self._options = read_options(options.get("engine_options") or {})
         self._prices = prices or load_prices()
-        self._client = ChatClient(self._options, key)
+        several = () if keys is None else keys if isinstance(keys, (list, tuple)) else (keys,)
+        self._keys = KeyRing(self._options, several)
         self._local = LocalEngine(
             asr_model=str(options.get("asr_model", "auto")),
             cache_root=str(options.get("cache_dir", "")),
@@ -100,13 +104,13 @@ class OpenAIEngine:
 
     @property
     def bucket(self) -> str:
-        """Name of the limiter's bucket: one per server, model and key."""
-        return f"openai/{self._options.host}/{self._model.name}/{self._client.key_name}"
+        """Name of the limiter's bucket of the first key."""
+        return self.buckets[0]
 
     @property
     def buckets(self) -> tuple[str, ...]:
-        """One: the server's, for this model and key."""
-        return (self.bucket,)
+        """One per key."""
+        return tuple(self._keys.bucket(key, self._model.name) for key in self._keys.keys)
 
     @property
     def model(self) -> Model:
@@ -120,17 +124,27 @@ class OpenAIEngine:
             RetryableError when the server does not answer.
         """
         require_openai()
-        if self._options.base_url == DEFAULT_BASE_URL and not self._client.has_key:
+        if self._options.base_url == DEFAULT_BASE_URL and not self._keys.has_key:
             raise AuthenticationError(
                 "the openai engine needs a key for api.openai.com",
                 hint="gsvr config set-key openai; or set openai.base_url to your own server",
             )
-        self._choose(await self._client.models())
+        self._choose(await self._offered())
         self._check_cost()
         if self._options.transcribe == "local":
             await self._local.prepare(compute)
         else:
             _require_packages()
+
+    async def _offered(self) -> dict[str, int | None]:
+        """The server's models, asked with the first key that it takes."""
+        while True:
+            key = self._keys.pick("")
+            try:
+                return await key.client.models()
+            except (AuthenticationError, LimitReached) as error:
+                if not self._keys.set_aside(key, error):
+                    raise
 
     def _choose(self, offered: dict[str, int | None]) -> None:
         """The model that was asked for, or the only one offered."""
@@ -214,9 +228,21 @@ class OpenAIEngine:
     # --- one recording --------------------------------------------------------------------------
 
     async def analyze(self, ctx: TaskContext) -> VideoReport:
-        """Probe, transcribe, find and read slides, let the model write, check what it wrote."""
+        """Probe, transcribe, find and read slides, let the model write, check what it wrote.
+
+        With the recording's own key, or another one while that rests.
+        """
+        while True:
+            key = self._keys.pick(ctx.fingerprint)
+            try:
+                return await self._analyze(ctx, key)
+            except (AuthenticationError, LimitReached) as error:
+                if not self._keys.set_aside(key, error):
+                    raise
+
+    async def _analyze(self, ctx: TaskContext, key: KeyInUse) -> VideoReport:
         found = await stages.probe(ctx)
-        spoken, usages = await self._listen(ctx, found)
+        spoken, usages = await self._listen(ctx, found, key)
         slides, picture_notices = await stages.slides(ctx, found, spoken.language)
         if not spoken.segments and not slides and found["video"] is None and not found["audio"]:
             raise CorruptMediaError("nothing in the file can be decoded", stage="compose")
@@ -231,7 +257,7 @@ class OpenAIEngine:
             chapters=tuple((a, b, str(title)) for a, b, title in found["chapters"]),
             metadata=dict(media.metadata),
         )
-        written, more = await self._write(ctx, material)
+        written, more = await self._write(ctx, material, key)
         notices = [*stages.probe_notices(found), *spoken.notices, *picture_notices]
         report = await self._report(ctx, found, spoken, material, written, media)
         notices += self._notices(ctx, report, written, material)
@@ -243,33 +269,32 @@ class OpenAIEngine:
         )
 
     async def _listen(
-        self, ctx: TaskContext, found: dict[str, Any]
+        self, ctx: TaskContext, found: dict[str, Any], key: KeyInUse
     ) -> tuple[stages.Transcript, list[dict[str, Any]]]:
         if self._options.transcribe == "local":
             return await stages.transcript(ctx, found, self._local._model), []
         price = None
         if not self._options.is_local:
             price = self._prices.find(self._options.transcribe_model)
-        return await openai_audio.transcript(ctx, found, self._client, self._audio_bucket, price)
-
-    @property
-    def _audio_bucket(self) -> str:
-        name = self._options.transcribe_model
-        return f"openai/{self._options.host}/{name}/{self._client.key_name}"
+        bucket = self._keys.bucket(key, self._options.transcribe_model)
+        return await openai_audio.transcript(ctx, found, key.client, bucket, price)
 
     async def _write(
-        self, ctx: TaskContext, material: Material
+        self, ctx: TaskContext, material: Material, key: KeyInUse
     ) -> tuple[Written, list[dict[str, Any]]]:
         """Cut smaller and try again when the model reads less than was thought."""
         for _ in range(MAX_REPLANS):
             model = self._model
-            composer = Composer(ctx, self._client, model, self.bucket)
+            composer = self._composer(ctx, key, model)
             try:
                 return await composer.write(material), composer.usages
             except ContextTooLong as error:
                 self._learn(model, error)
-        composer = Composer(ctx, self._client, self._model, self.bucket)
+        composer = self._composer(ctx, key, self._model)
         return await composer.write(material), composer.usages
+
+    def _composer(self, ctx: TaskContext, key: KeyInUse, model: Model) -> Composer:
+        return Composer(ctx, key.client, model, self._keys.bucket(key, model.name))
 
     def _learn(self, used: Model, error: ContextTooLong) -> None:
         told = error.data.get("context_tokens")

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gs_video_report.engines.llm.quota import MAX_RETRY_AFTER_S
 from gs_video_report.errors import (
     AuthenticationError,
     FatalError,
@@ -43,6 +45,12 @@ _IMAGES = re.compile(
 )
 _KEY_REFUSED = re.compile(r"api[ _-]?key.*(invalid|not valid|incorrect|expired)", re.IGNORECASE)
 _KEY_LIKE = re.compile(r"\b(sk|pk|key|AIza|Bearer)[-_ ]?[A-Za-z0-9*_-]{8,}")
+_PER_DAY = re.compile(r"per[ -]day|\b[RT]PD\b|daily (limit|quota)", re.IGNORECASE)
+_TRY_AGAIN = re.compile(
+    r"try again in (?=\d)(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?", re.IGNORECASE
+)
+MAX_RESUME_S = 32 * 86_400.0
+"""A month: longer waits are not believed."""
 _TOKENS_IN_TEXT = re.compile(r"(?:context|maximum)[^.]*?(\d{3,8}) tokens", re.IGNORECASE)
 
 
@@ -118,7 +126,6 @@ def retry_after(headers: Any) -> float | None:
 
 
 def _until(text: str) -> float | None:
-    from datetime import UTC, datetime
     from email.utils import parsedate_to_datetime
 
     try:
@@ -142,6 +149,15 @@ def classify(fail: Failure, server: str, model: str) -> GsvrError:
         return LimitReached(
             f"{server}: the account has no credit left (HTTP {fail.status}){said}",
             hint="add credit or raise the account's limit, then resume the batch",
+            of_key=True,
+            **_resume(fail),
+        )
+    if fail.status == 429 and _PER_DAY.search(fail.message) and not _soon(fail):
+        return LimitReached(
+            f"{server}: the day's quota of the key is spent{said}",
+            hint="resume the batch when the quota is free again",
+            of_key=True,
+            **_resume(fail),
         )
     if is_too_long(fail):
         return ContextTooLong(
@@ -173,6 +189,32 @@ def _by_status(fail: Failure, server: str, said: str) -> GsvrError:
         return RetryableError(what, status=fail.status, **_wait(fail))
     hint = "the server does not accept this kind of request; see its documentation"
     return PermanentError(what, hint=hint, status=fail.status)
+
+
+def _told_wait_s(fail: Failure) -> float | None:
+    """Seconds until the quota is free: of the header, else of the words (`in 1h7m12.5s`)."""
+    if fail.retry_after_s is not None:
+        return fail.retry_after_s
+    found = _TRY_AGAIN.search(fail.message)
+    if found is None:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _soon(fail: Failure) -> bool:
+    """Whether it is worth waiting: a quota of the day that frees by and by."""
+    wait_s = _told_wait_s(fail)
+    return wait_s is not None and wait_s <= MAX_RETRY_AFTER_S
+
+
+def _resume(fail: Failure) -> dict[str, Any]:
+    """`resume_at` (ISO-8601 UTC) where the server told it."""
+    wait_s = _told_wait_s(fail)
+    if wait_s is None or not 0 <= wait_s <= MAX_RESUME_S:
+        return {}
+    at = datetime.now(UTC) + timedelta(seconds=wait_s)
+    return {"resume_at": at.isoformat(timespec="seconds").replace("+00:00", "Z")}
 
 
 def _wait(fail: Failure) -> dict[str, Any]:

@@ -42,12 +42,10 @@ def make(
             watches_cost=has_budget(options),
         )
     if name == "openai":
+        from gs_video_report.engines.llm.prices import load_prices
         from gs_video_report.engines.openai_compatible import OpenAIEngine
 
-        first = next(iter(key), None) if isinstance(key, (list, tuple)) else key
-        from gs_video_report.engines.llm.prices import load_prices
-
-        return OpenAIEngine(options, first, prices=load_prices(prices))
+        return OpenAIEngine(options, key, prices=load_prices(prices))
     from gs_video_report.engines.local import LocalEngine
 
     return LocalEngine(

@@ -1,0 +1,90 @@
+"""Several keys for one server: recordings spread over them, a spent or refused one rests.
+
+True here: a key whose account is spent rests until the time the server told, or for an hour when
+it told none; a refused one rests for the life of the process. The answers it was paid for stay
+in the journal, so another key goes on where it stopped. The user's own limits are no key's fault.
+Never: shows a key, sends anything.
+Raises: why no key may be used, once all of them rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from gs_video_report.engines import stages
+from gs_video_report.engines.openai_client import ChatClient
+from gs_video_report.engines.openai_options import Key, OpenAIOptions
+from gs_video_report.errors import AuthenticationError, GsvrError, LimitReached
+
+REST = timedelta(hours=1)
+"""Of a key whose account is spent, when the server does not tell until when."""
+
+
+@dataclass(slots=True)
+class KeyInUse:
+    """One key with its connection, and why it rests, if it does."""
+
+    client: ChatClient
+    error: LimitReached | AuthenticationError | None = None
+    rests_until: datetime | None = None
+    """None with an error: for good."""
+
+    def is_usable(self, now: datetime) -> bool:
+        """Whether it may be tried."""
+        if self.rests_until is not None and now >= self.rests_until:
+            self.error = self.rests_until = None
+        return self.error is None
+
+
+class KeyRing:
+    """All keys of one engine; a server without keys has one that is none."""
+
+    def __init__(self, options: OpenAIOptions, keys: Sequence[Key]) -> None:
+        self._host = options.host
+        self.keys = [KeyInUse(ChatClient(options, key)) for key in keys or (None,)]
+
+    @property
+    def has_key(self) -> bool:
+        """Whether any key was given."""
+        return self.keys[0].client.has_key
+
+    def bucket(self, key: KeyInUse, model: str) -> str:
+        """Name of the limiter's bucket: one per server, model and key."""
+        return f"openai/{self._host}/{model}/{key.client.key_name}"
+
+    def pick(self, fingerprint: str, now: datetime | None = None) -> KeyInUse:
+        """The key for a recording, always the same one while it may be used.
+
+        Highest random weight (Thaler and Ravishankar 1998). Raises: why no key may be used; of
+        several reasons the one that ends first.
+        """
+        now = now or datetime.now(UTC)
+        usable = [key for key in self.keys if key.is_usable(now)]
+        if usable:
+            name = [(stages.digest([fingerprint, k.client.key_name]), k) for k in usable]
+            return max(name, key=lambda pair: pair[0])[1]
+        errors = [key.error for key in self.keys if key.error is not None]
+        limits = [error for error in errors if isinstance(error, LimitReached)]
+        known = [error for error in limits if error.resume_at is not None]
+        raise min(known, key=lambda e: str(e.resume_at)) if known else (limits or errors)[0]
+
+    def set_aside(self, key: KeyInUse, error: GsvrError, now: datetime | None = None) -> bool:
+        """Let `key` rest if `error` is its own; False when another key would not help."""
+        if isinstance(error, AuthenticationError):
+            key.error, key.rests_until = error, None
+            return True
+        if not isinstance(error, LimitReached) or not is_of_key(error):
+            return False
+        told = error.resume_at
+        until = (now or datetime.now(UTC)) + REST if told is None else datetime.fromisoformat(told)
+        key.error, key.rests_until = error, until
+        return True
+
+
+def is_of_key(error: LimitReached) -> bool:
+    """Whether a limit is one of the account or quota behind a key, not the user's own."""
+    if error.is_budget:
+        return False
+    return error.resume_at is not None or bool(error.data.get("of_key"))
