@@ -165,6 +165,15 @@ DailyCostLimit = Annotated[
         metavar="USD",
     ),
 ]
+Cookies = Annotated[
+    str | None,
+    _opt(
+        "--cookies",
+        help="Cookies of your browser (cookies.txt) for sites that want a login.",
+        panel=EXECUTION,
+        metavar="FILE",
+    ),
+]
 Webhook = Annotated[
     str | None,
     _opt(

@@ -351,6 +351,11 @@ DOWNLOAD_OPTIONS: tuple[Option, ...] = (
         "Hosts of private networks that downloads may reach: names, addresses, networks such as "
         "10.0.0.0/8, .domain for all below it, or * for every private address.",
     ),
+    Option(
+        "download.cookies", Kind.PATH, None, _E,
+        "Cookies of your browser (cookies.txt) for sites that want a login; readable by you only.",
+        flag="--cookies", optional=True, stored=False,
+    ),
     _of_engine(
         "download.format", Kind.TEXT, _E,
         "Format selection in yt-dlp's language; unset takes small ones of at most 720 lines.",

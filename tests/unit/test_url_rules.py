@@ -48,8 +48,6 @@ def test_a_playlist_keeps_its_list_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("written", "code", "part"),
     [
-        ("https://www.youtube.com/@somebody", "unsupported", "channel"),
-        ("https://www.youtube.com/channel/UCxyz/videos", "unsupported", "channel"),
         ("https://www.youtube.com/watch?v=short", "rejected", "video id"),
         ("https://youtu.be/", "rejected", "neither a video nor a playlist"),
         ("https://www.youtube.com/feed/trending", "rejected", "neither a video nor a playlist"),

@@ -26,6 +26,7 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoInput,
 )
+from gs_video_report.batch.input_expand import expanded
 from gs_video_report.batch.input_parser import InputSpec, scan
 from gs_video_report.batch.planner import (
     RunRequest,
@@ -197,7 +198,7 @@ async def dry_run(
     engine = registry.make(options.engine, asdict(options), prices=prices)
     template = load_template(options.template, options.user_templates)
     known = await _known(db_path, spec, options)
-    found = scan(spec)
+    found = expanded(scan(spec), options.download, limit=spec.limit)
     head = await asyncio.to_thread(_head, found)
     compute = ProcessBackend(options.compute_processes or None)
     lengths = await _measure(head, compute, options, engine.capabilities.accepts)

@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from gs_video_report.batch.data_models import (
     NewTask,
     VideoInput,
 )
+from gs_video_report.batch.input_expand import expanded
 from gs_video_report.batch.input_parser import InputSpec, scan
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import NoInputError, ResumeConflict
@@ -235,7 +236,7 @@ async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec:
     report = opened.scan
 
     async def tasks() -> AsyncIterator[NewTask]:
-        async for item in scan_async(spec):
+        async for item in scan_async(spec, request.options.download):
             if isinstance(item, InputProblem):
                 report.problem(item)
                 continue
@@ -250,9 +251,12 @@ async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec:
     report.added = await queue.add_tasks(opened.row.batch_id, tasks(), on_changed=changed)
 
 
-async def scan_async(spec: InputSpec) -> AsyncIterator[VideoInput | InputProblem]:
-    """`input_parser.scan` read in a thread, in chunks, so that the loop stays free."""
-    iterator = scan(spec)
+async def scan_async(
+    spec: InputSpec, download: Mapping[str, Any]
+) -> AsyncIterator[VideoInput | InputProblem]:
+    """`input_parser.scan`, lists of videos expanded, read in a thread, in chunks, so that the
+    loop stays free."""
+    iterator = expanded(scan(spec), download, limit=spec.limit)
     while chunk := await asyncio.to_thread(_take, iterator):
         for item in chunk:
             yield item

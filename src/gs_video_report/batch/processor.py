@@ -65,6 +65,7 @@ from gs_video_report.engines.base import Engine
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, from_os_error
 from gs_video_report.files import make_dirs, sweep_temps, temp_name, write_atomic
+from gs_video_report.media.download_settings import check_cookies
 from gs_video_report.templates.loader import Template, load_template
 from gs_video_report.terminal.log_face import LogSink
 from gs_video_report.terminal.network import back_text, lost_text
@@ -161,6 +162,8 @@ class BatchProcessor:
         """Drain the batch (or stop on request) and say how it ended."""
         started = time.monotonic()
         options = self.row.options
+        if options.download.get("cookies"):
+            check_cookies(str(options.download["cookies"]))
         if self.settings.log is not None:
             self._trace = RunTrace(self.settings.log)
         queue = TaskQueue(self.database)

@@ -108,7 +108,7 @@ def parse_url(text: str) -> WebAddress:
     kept as it is: it may be signed.
 
     Raises:
-        UrlRejected: not http(s), malformed, with a user name or password, or a page that is not one video or playlist.
+        UrlRejected: not http(s), malformed, with a user name or password, or a page without videos.
     """
     text = text.strip()
     _check_characters(text)
@@ -198,10 +198,18 @@ def _youtube(parts: SplitResult, host: str) -> WebAddress:
         relative = f"youtube/playlist-{playlist}"
         return WebAddress(url, InputType.YOUTUBE, relative)
     if folders and (folders[0] in _CHANNEL_FOLDERS or folders[0].startswith("@")):
-        raise UrlRejected(
-            "this is a YouTube channel; give the addresses of videos or playlists", "unsupported"
-        )
+        return _youtube_channel(folders)
     raise UrlRejected("this YouTube page is neither a video nor a playlist")
+
+
+def _youtube_channel(folders: list[str]) -> WebAddress:
+    """`@name`, or `channel/UC...`; its uploads are a list of videos."""
+    named = folders[:1] if folders[0].startswith("@") else folders[:2]
+    path = quote("/".join(named), safe="/@")
+    if not named[-1].strip("@") or len(named[-1]) > 128:
+        raise UrlRejected("this YouTube page is neither a video nor a playlist")
+    url = f"https://www.youtube.com/{path}/videos"
+    return WebAddress(url, InputType.YOUTUBE, f"youtube/{safe_component(named[-1])}")
 
 
 def _youtube_video_id(host: str, folders: list[str], query: dict[str, list[str]]) -> str | None:

@@ -11,10 +11,12 @@ Raises: DownloadError, DownloadRefused, BlockedAddressError, UnsupportedInputErr
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gs_video_report.errors import (
@@ -24,7 +26,11 @@ from gs_video_report.errors import (
     from_os_error,
 )
 from gs_video_report.media import site_errors
-from gs_video_report.media.download_settings import FORMAT_SORT, DownloadSettings
+from gs_video_report.media.download_settings import (
+    FORMAT_SORT,
+    DownloadSettings,
+    check_cookies,
+)
 from gs_video_report.media.http_client import READ_TIMEOUT_S, shown
 from gs_video_report.media.net_guard import SocketGuard, check_url, guarded_sockets
 from gs_video_report.progress import report
@@ -95,12 +101,17 @@ class _Log:
 
 @contextmanager
 def open_session(
-    url: str, settings: DownloadSettings, *, pictures: bool = True
+    url: str,
+    settings: DownloadSettings,
+    *,
+    pictures: bool = True,
+    more: Mapping[str, Any] | None = None,
 ) -> Iterator[Session]:
     """A session for `url`; whatever its body raises leaves as one of our errors.
 
     Args:
         pictures: choose a format with pictures; else the sound alone where it is apart.
+        more: options of yt-dlp that differ from ours.
     """
     if not available():
         raise UnsupportedInputError(
@@ -112,7 +123,8 @@ def open_session(
     without_plugins()
     with guarded_sockets(settings.policy) as guard:
         try:
-            with _downloader(_options(settings, pictures)) as ydl:
+            options = {**_options(settings, pictures), **(more or {})}
+            with _downloader(options | _cookies(settings)) as ydl:
                 session = Session(ydl, guard, settings, url)
                 ydl.add_progress_hook(session.progress)
                 yield session
@@ -120,6 +132,18 @@ def open_session(
             raise
         except Exception as error:
             raise _ours(error, url, guard) from error
+
+
+def _cookies(settings: DownloadSettings) -> dict[str, Any]:
+    """yt-dlp writes its cookies back when it ends: it gets a copy in memory, never the file."""
+    if not settings.cookies:
+        return {}
+    check_cookies(settings.cookies)
+    try:
+        text = Path(settings.cookies).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise from_os_error(error, settings.cookies) from error
+    return {"cookiefile": io.StringIO(text)}
 
 
 def without_plugins() -> None:
