@@ -7,12 +7,12 @@ the recording.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
-from gs_video_report.batch.quality import BatchQuality, Judged
-from gs_video_report.batch.relisten import Redone, RelistenReport, Stretch
+from gs_video_report.batch.data_models import BatchRow, VideoTask
+from gs_video_report.errors import GsvrError
 from gs_video_report.report.quality import Finding, Quality
 from gs_video_report.terminal.grid import GAP, Cell, Column, Layout
 from gs_video_report.terminal.styles import clean, clock, plural, wrap
@@ -34,8 +34,81 @@ _LEAST_REASON = 44
 """Cells that the reasons get before the names give way."""
 
 
+class JudgedLike(Protocol):
+    """A finished task and the quality of its report."""
+
+    @property
+    def task(self) -> VideoTask: ...
+    @property
+    def quality(self) -> Quality: ...
+    @property
+    def name(self) -> str: ...
+
+
+class BatchQualityLike(Protocol):
+    """All of a batch, worst first, and the reports that cannot be judged."""
+
+    @property
+    def row(self) -> BatchRow: ...
+    @property
+    def judged(self) -> Sequence[JudgedLike]: ...
+    @property
+    def unread(self) -> Sequence[tuple[VideoTask, str]]: ...
+
+
+class StretchLike(Protocol):
+    """A stretch that was heard again."""
+
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+    @property
+    def replaced(self) -> bool: ...
+    @property
+    def way(self) -> str: ...
+    @property
+    def before(self) -> Mapping[str, float]: ...
+    @property
+    def after(self) -> Mapping[str, float]: ...
+
+
+class RedoneLike(Protocol):
+    """A report that was made anew."""
+
+    @property
+    def task(self) -> VideoTask: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def score_before(self) -> float: ...
+    @property
+    def score_after(self) -> float: ...
+    @property
+    def stretches(self) -> Sequence[StretchLike]: ...
+
+
+class RelistenLike(Protocol):
+    """What a run of `retry --quality` did; see `batch.relisten.RelistenReport`."""
+
+    @property
+    def row(self) -> BatchRow: ...
+    @property
+    def redone(self) -> Sequence[RedoneLike]: ...
+    @property
+    def left(self) -> Sequence[tuple[str, str, str]]: ...
+    @property
+    def settled(self) -> int: ...
+    @property
+    def problems(self) -> Sequence[tuple[str, GsvrError]]: ...
+    @property
+    def replaced(self) -> int: ...
+    @property
+    def kept(self) -> int: ...
+
+
 def quality_lines(
-    found: BatchQuality, limit: int, *, columns: int = 80, colour: bool = False, tail: str = ""
+    found: BatchQualityLike, limit: int, *, columns: int = 80, colour: bool = False, tail: str = ""
 ) -> list[str]:
     """Reports with findings, worst first, one line per finding; then what is not known and how
     to go on.
@@ -60,7 +133,7 @@ def quality_lines(
     return lines
 
 
-def quality_json(found: BatchQuality, limit: int | None) -> dict[str, Any]:
+def quality_json(found: BatchQualityLike, limit: int | None) -> dict[str, Any]:
     """All judged reports (or the `limit` worst), worst first, those without findings included."""
     return {
         "v": 1,
@@ -71,7 +144,7 @@ def quality_json(found: BatchQuality, limit: int | None) -> dict[str, Any]:
     }
 
 
-def relisten_lines(done: RelistenReport, *, tail: str = "") -> list[str]:
+def relisten_lines(done: RelistenLike, *, tail: str = "") -> list[str]:
     """What became of each stretch, then the sums."""
     lines = [line for redone in done.redone for line in _redone_lines(redone)]
     lines += [f"{ref}  {clean(name)}: left as it is; {why}" for ref, name, why in done.left]
@@ -88,7 +161,7 @@ def relisten_lines(done: RelistenReport, *, tail: str = "") -> list[str]:
     return lines
 
 
-def relisten_json(done: RelistenReport) -> dict[str, Any]:
+def relisten_json(done: RelistenLike) -> dict[str, Any]:
     """The same as one object."""
     return {
         "v": 1,
@@ -103,7 +176,7 @@ def relisten_json(done: RelistenReport) -> dict[str, Any]:
                 "name": redone.name,
                 "score_before": redone.score_before,
                 "score_after": redone.score_after,
-                "stretches": [asdict(s) for s in redone.stretches],
+                "stretches": [_stretch_json(s) for s in redone.stretches],
             }
             for redone in done.redone
         ],
@@ -115,7 +188,7 @@ def relisten_json(done: RelistenReport) -> dict[str, Any]:
 # --- inside -------------------------------------------------------------------------------------
 
 
-def _table(shown: Sequence[Judged], columns: int, colour: bool) -> Iterator[str]:
+def _table(shown: Sequence[JudgedLike], columns: int, colour: bool) -> Iterator[str]:
     rows = [
         (row, finding.reason)
         for judged in shown
@@ -132,7 +205,7 @@ def _table(shown: Sequence[Judged], columns: int, colour: bool) -> Iterator[str]
             yield layout.spanning([Cell("")] * len(row), Cell(line), columns, colour)
 
 
-def _rows(judged: Judged) -> Iterator[list[Cell]]:
+def _rows(judged: JudgedLike) -> Iterator[list[Cell]]:
     """Score and name stand in the first row of a report only."""
     score = judged.quality.score
     style = "bad" if score < _POOR else "warn" if score < _FAIR else ""
@@ -168,7 +241,7 @@ def _redoable(quality: Quality) -> bool:
     )
 
 
-def _json(judged: Judged) -> dict[str, Any]:
+def _json(judged: JudgedLike) -> dict[str, Any]:
     quality = judged.quality
     result = judged.task.result
     outputs = {o.kind: o.path for o in result.outputs} if result else {}
@@ -184,7 +257,7 @@ def _json(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _redone_lines(redone: Redone) -> Iterator[str]:
+def _redone_lines(redone: RedoneLike) -> Iterator[str]:
     yield (
         f"{redone.task.ref}  {clean(redone.name)}: "
         f"score {redone.score_before:.0f} -> {redone.score_after:.0f}"
@@ -192,7 +265,18 @@ def _redone_lines(redone: Redone) -> Iterator[str]:
     yield from (f"  {_stretch(stretch)}" for stretch in redone.stretches)
 
 
-def _stretch(stretch: Stretch) -> str:
+def _stretch_json(stretch: StretchLike) -> dict[str, Any]:
+    return {
+        "start_s": stretch.start_s,
+        "end_s": stretch.end_s,
+        "replaced": stretch.replaced,
+        "way": stretch.way,
+        "before": dict(stretch.before),
+        "after": dict(stretch.after),
+    }
+
+
+def _stretch(stretch: StretchLike) -> str:
     place = f"{clock(stretch.start_s)}-{clock(stretch.end_s)}"
     if not stretch.replaced:
         return f"{place}  kept: nothing better was heard"
