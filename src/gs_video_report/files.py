@@ -26,6 +26,8 @@ from gs_video_report.errors import from_os_error
 TEMP_PREFIX = ".gsvr-"
 TEMP_SUFFIX = ".tmp"
 COPY_BYTES = 1024 * 1024
+_CLOCK_SLACK_S = 5.0
+"""A process that started this much after a file was last written is not its writer."""
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 
 
@@ -173,15 +175,21 @@ def sweep_temps(root: Path) -> int:
     removed = 0
     for folder, _, names in os.walk(root):
         for name in names:
-            if name.startswith(mine) and name.endswith(TEMP_SUFFIX) and _is_orphan(name, mine):
+            if name.startswith(mine) and name.endswith(TEMP_SUFFIX):
                 with suppress(OSError):
-                    os.unlink(os.path.join(folder, name))  # noqa: PTH108, PTH118  (hot path)
-                    removed += 1
+                    path = Path(folder) / name
+                    if _is_orphan(path, name.removeprefix(mine)):
+                        path.unlink()
+                        removed += 1
     return removed
 
 
-def _is_orphan(name: str, prefix: str) -> bool:
-    pid = name.removeprefix(prefix).partition("-")[0]
+def _is_orphan(path: Path, rest: str) -> bool:
+    """Whether the writer is gone; process ids come round, so a live one may be a stranger.
+
+    Raises: OSError, when the file is gone meanwhile.
+    """
+    pid = rest.partition("-")[0]
     if not pid.isdigit():
         return False
     try:
@@ -190,4 +198,10 @@ def _is_orphan(name: str, prefix: str) -> bool:
         return True
     except (OSError, OverflowError):
         return False
-    return False
+    import psutil
+
+    try:
+        started = psutil.Process(int(pid)).create_time()
+    except psutil.Error:
+        return False
+    return started > path.stat().st_mtime + _CLOCK_SLACK_S
