@@ -32,7 +32,8 @@ CHILD_KILLS = 2
 SLOWEST_STROKE_S = 180.0
 POLL_S = 0.002
 GOOD_EXITS = {0, 3}
-TERM_EXITS = GOOD_EXITS | {143}
+TERM_EXITS = GOOD_EXITS | {143, -signal.SIGTERM}
+"""Minus the signal: it came before Python had begun to run the program."""
 
 
 @dataclass

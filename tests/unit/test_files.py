@@ -119,3 +119,12 @@ def test_sweep_removes_temps_of_dead_writers_and_leaves_those_of_live_ones(tmp_p
     assert files.sweep_temps(tmp_path) == 1
     assert not orphan.exists()
     assert live.exists()
+
+
+def test_sweep_knows_a_dead_writer_whose_number_another_process_has(tmp_path: Path) -> None:
+    """Process ids come round; who started after the last write did not write."""
+    old = files.temp_name(tmp_path)
+    old.touch()
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    assert files.sweep_temps(tmp_path) == 1
+    assert not old.exists()
