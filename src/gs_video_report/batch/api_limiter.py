@@ -1,6 +1,7 @@
 """Hold requests back so that a provider's quotas and the user's cost limit are kept.
 
-Truth: rates live in this process; what a day and a batch have spent lives in the ledger.
+Truth: rates live in this process, lessons about them in the memory as well; what a day and a batch
+have spent lives in the ledger.
 True here: waiters of a bucket go in order of arrival, or as two tight quotas are used best
 (`limiter_line`); quota is taken in the very step in which the waiter returns, so a cancelled
 waiter has taken nothing; a reply that was paid for is never lost because its ledger row could not
@@ -16,10 +17,11 @@ import math
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from gs_video_report.batch.limiter_bucket import Bucket, Claim
 from gs_video_report.batch.limiter_line import Line, Ticket
@@ -27,6 +29,7 @@ from gs_video_report.batch.limiter_models import (
     BucketConfig,
     Ledger,
     LimiterSnapshot,
+    Memory,
     Purse,
     UsageEntry,
     next_day_start,
@@ -119,6 +122,7 @@ class ApiLimiter:
         sleep: as asyncio.sleep, on that clock.
         ledger: where daily usage survives; None = daily quotas count from now.
         wall_clock: aware UTC time, for days and `resume_at`.
+        memory: where learned quotas survive; None = they are learned anew.
         purse: the money shared with other processes; None = there is no limit on it.
     """
 
@@ -130,6 +134,7 @@ class ApiLimiter:
         ledger: Ledger | None = None,
         *,
         wall_clock: Callable[[], datetime] = utc_now,
+        memory: Memory | None = None,
         purse: Purse | None = None,
     ) -> None:
         self._clock = clock
@@ -137,6 +142,9 @@ class ApiLimiter:
         self._ledger = ledger
         self._wall_clock = wall_clock
         self._purse = purse
+        self._memory = memory
+        self._kept: dict[str, tuple[float, float]] = {}
+        self._recalling = asyncio.Lock()
         self._spent_usd = 0.0
         self._buckets: dict[str, Bucket] = {}
         self._lines: dict[str, Line] = {}
@@ -195,6 +203,7 @@ class ApiLimiter:
             retry_after_s: what it asked for, kept up to two minutes; None or nonsense = 5 s.
         """
         self._bucket(bucket).penalize(retry_after_s, self._clock())
+        self._remember(self._bucket(bucket))
 
     def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
         """The provider says that the day's quota is spent: LimitReached until `resume_at`.
@@ -238,6 +247,7 @@ class ApiLimiter:
         try:
             while True:
                 delay = math.inf
+                await self._recall(state)
                 await self._refresh_if_due(state)
                 if self._leads(state, ticket):
                     delay = self._delay_s(reservation)
@@ -319,7 +329,9 @@ class ApiLimiter:
         self._wake_all()
 
     def _succeed(self, reservation: Reservation) -> None:
-        self._bucket(reservation.bucket).succeed(reservation, self._clock())
+        state = self._bucket(reservation.bucket)
+        state.succeed(reservation, self._clock())
+        self._remember(state)
 
     async def _close(self, reservation: Reservation) -> None:
         """End a reservation; its ledger row is stored even if the caller is cancelled now."""
@@ -332,7 +344,11 @@ class ApiLimiter:
     def _record(self, entry: UsageEntry) -> asyncio.Future[None]:
         """Store a row beside the work."""
         self._unrecorded.append(entry)
-        task = asyncio.ensure_future(self._store_rows_later())
+        return self._beside(self._store_rows_later())
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Done at the latest when `flush()` returns."""
+        task = asyncio.ensure_future(work)
         self._records.add(task)
         task.add_done_callback(self._records.discard)
         return task
@@ -347,6 +363,34 @@ class ApiLimiter:
                 await self._ledger.record(self._unrecorded[0])
                 self._unrecorded.popleft()
         self._wake_all()
+
+    # --- what was learned -----------------------------------------------------------------------
+
+    async def _recall(self, state: Bucket) -> None:
+        """Begin with what earlier runs and other processes have learned, once per bucket."""
+        if self._memory is None or state.name in self._kept:
+            return
+        async with self._recalling:
+            if state.name in self._kept:
+                return
+            with suppress(GsvrError):  # it would be learned anew
+                found = await self._memory.learned(state.name)
+                if found is not None:
+                    age_s = (self._wall_clock() - found[0]).total_seconds()
+                    state.recall(found[1], max(0.0, age_s), self._clock())
+            self._kept[state.name] = state.lessons
+
+    def _remember(self, state: Bucket) -> None:
+        """Store what is new, beside the work."""
+        if self._memory is None or self._kept.get(state.name) == state.lessons:
+            return
+        self._kept[state.name] = state.lessons
+        storing = self._memory.keep_learned(state.name, self._wall_clock(), state.learned())
+        self._beside(self._quietly(storing))
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        with suppress(GsvrError):  # a lesson that is lost costs a refusal
+            await work
 
     # --- the day --------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ Raises: LimitReached.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from gs_video_report.batch.limiter_discovery import PROBE_S, Quota, Use
 from gs_video_report.batch.limiter_models import (
@@ -184,6 +185,22 @@ class Bucket:
             if not quota.is_convicted and quota.is_limited:
                 quota.release(now)
         return left
+
+    @property
+    def lessons(self) -> tuple[float, float]:
+        """Differs whenever something was learned."""
+        return self._requests.changed_at, self._tokens.changed_at
+
+    def learned(self) -> dict[str, Any]:
+        """What refusals have taught, as JSON values."""
+        found = {"requests": self._requests.learned(), "tokens": self._tokens.learned()}
+        return {name: what for name, what in found.items() if what is not None}
+
+    def recall(self, learned: Mapping[str, Any], age_s: float, now: float) -> None:
+        """Start from what was learned `age_s` ago."""
+        for name, quota in (("requests", self._requests), ("tokens", self._tokens)):
+            if name in learned:
+                quota.recall(learned[name], age_s, now)
 
     def succeed(self, claim: Claim, now: float) -> None:
         """An accepted request that began after the last refusal raises the rate a step."""

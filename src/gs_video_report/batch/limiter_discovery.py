@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gs_video_report.batch.token_bucket import MINUTE_S, WINDOW_S, Meter, MeterHold
 
@@ -38,6 +40,10 @@ MAX_PROBE_S = 960.0
 MIN_EVIDENCE = 5
 """Requests taken within a minute, before a refusal says anything about an untold limit."""
 REMEMBERED_S = 2 * MINUTE_S
+FRESH_S = 3600.0
+"""What was learned longer ago is tried to be raised as soon as it is used to the full."""
+FORGOTTEN_S = 86_400.0
+"""What was learned longer ago is no longer believed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,6 +168,29 @@ class Quota:
             self._set_limit(self.told, now)
         else:
             self.limit, self._meter, self.changed_at = math.inf, None, now
+
+    def learned(self) -> dict[str, Any] | None:
+        """What refusals have taught, as JSON values for `recall`; None = nothing."""
+        if self._lesson is None or math.isinf(self.limit):
+            return None
+        return {
+            "limit": round(self.limit, 3),
+            "told": self.told,
+            "probe_s": self._probe_s,
+            "convicted": self.is_convicted,
+        }
+
+    def recall(self, learned: Mapping[str, Any], age_s: float, now: float) -> None:
+        """Start from what was learned `age_s` ago; not from what is too old, or was told anew."""
+        if not 0 <= age_s < FORGOTTEN_S or learned["told"] != self.told:
+            return
+        limit = min(float(learned["limit"]), self.told or math.inf)
+        self._lesson = _Lesson(now - age_s, math.inf, limit, 0.0, limit, 0.0)
+        self._step = max(1.0, STEP * limit)
+        self._probe_s = float(learned["probe_s"]) if age_s < FRESH_S else PROBE_S
+        self.is_convicted = bool(learned["convicted"])
+        self._set_limit(limit, now)
+        self.changed_at = now - age_s
 
     def learn(self, retry_after_s: float | None, factor: float, now: float) -> None:
         """A refusal: fall.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from typing import Protocol
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PACIFIC = "America/Los_Angeles"
@@ -75,6 +75,17 @@ class Ledger(Protocol):
     ) -> UsageTotals:
         """Sums of the bucket's rows at or after `since` (UTC), of all processes."""
         ...
+
+
+class Memory(Protocol):
+    """Where learned quotas survive a restart; several processes may share it."""
+
+    async def learned(self, bucket: str) -> tuple[datetime, dict[str, Any]] | None:
+        """When (aware) and what was learned last; None = nothing. Raises: GsvrError."""
+        ...
+
+    async def keep_learned(self, bucket: str, now: datetime, learned: dict[str, Any]) -> None:
+        """Store it durably. Raises: GsvrError."""
 
 
 class Purse(Protocol):

@@ -153,15 +153,20 @@ def make_limiter(
     config: BucketConfig,
     buckets: tuple[str, ...],
     purse: SharedPurse | None = None,
+    memory: Spending | None = None,
 ) -> ApiLimiter:
     """The limiter of one run of a batch.
 
     Args:
         buckets: names of the engine's buckets, one per model and key.
         purse: None = what is spent has no limit.
+        memory: None = quotas are learned anew.
     """
     return ApiLimiter(
-        dict.fromkeys(buckets, config), ledger=UsageLedger(queue, batch_id), purse=purse
+        dict.fromkeys(buckets, config),
+        ledger=UsageLedger(queue, batch_id),
+        purse=purse,
+        memory=memory,
     )
 
 

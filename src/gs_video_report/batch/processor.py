@@ -304,7 +304,7 @@ class BatchProcessor:
         config = bucket_config(name, given)
         spending = Spending(self.database, batch_id, parts.lock.process_id)
         purse = purse_of(spending, options) if paid else None
-        limiter = make_limiter(queue, batch_id, config, engine.buckets, purse)
+        limiter = make_limiter(queue, batch_id, config, engine.buckets, purse, spending)
         self._limiter = limiter if paid else None
         self._limit_usd = limit.limit_usd
         runner = BatchTaskRunner(
