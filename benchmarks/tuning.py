@@ -90,7 +90,11 @@ def watch(process: subprocess.Popen[bytes], limit: int | None) -> tuple[int, int
 def run(contestant: Contestant, root: Path, inputs: Path, model: str, limit: int | None) -> Run:
     """One cold run."""
     work = Path(tempfile.mkdtemp(dir=root))
-    settings = {"GSVR_COMPUTE_PROCESSES": str(contestant.processes or 0)}
+    tuned = contestant.processes is None
+    settings = {
+        "GSVR_COMPUTE_PROCESSES": str(contestant.processes or 0),
+        "GSVR_TUNING": str(tuned).lower(),
+    }
     if limit is not None:
         settings["GSVR_MEMORY_LIMIT"] = str(limit)
     command = [

@@ -285,6 +285,7 @@ async def drain(
         webhook=check_url(str(webhook)) if webhook else None,
         command_tail=command_tail(command),
         progress_file=command.progress_file,
+        tuning=bool(config.value("tuning")),
         memory_limit_bytes=config.value("memory_limit_bytes"),
         cache_limit_bytes=int(config.value("cache_limit_bytes")),
     )

@@ -32,7 +32,7 @@ root_app = typer.Typer(
         "[bold]Examples[/bold]\n\n"
         "  gsvr batch process -d ./lectures\n\n"
         "  gsvr video lecture.mp4\n\n"
-        "  gsvr batch status --watch"
+        "  gsvr batch watch"
     ),
 )
 

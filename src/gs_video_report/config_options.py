@@ -145,6 +145,11 @@ PLAIN_OPTIONS: tuple[Option, ...] = (
         low=0, high=256, flag="",
     ),
     Option(
+        "tuning", Kind.BOOL, True, _E,
+        "Let the number of processes follow the memory; false keeps it as it began.",
+        stored=False, flag="",
+    ),
+    Option(
         "memory_limit_bytes", Kind.SIZE, None, _E,
         "Memory that gsvr and its processes may use in all; unset: what the machine has.",
         key="memory_limit", low=500_000_000, high=1e15, stored=False, optional=True, flag="",

@@ -123,7 +123,7 @@ def test_the_status_card_ends_with_the_next_command() -> None:
         "Failed, by cause:",
         "  2  no media in file  week02/broken.mp4, a.mp4",
         "     fix: copy the file again",
-        "Next:  gsvr batch status 7f3a91c2 --watch",
+        "Next:  gsvr batch watch 7f3a91c2",
     ]
 
 

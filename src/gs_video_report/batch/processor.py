@@ -113,6 +113,8 @@ class RunSettings:
     checkpoint_dir: Path | None = None
     memory_limit_bytes: int | None = None
     """What this process and its compute processes may use in all; None: what the machine has."""
+    tuning: bool = True
+    """Whether the number of compute processes follows the memory."""
     cache_limit_bytes: int = DEFAULT_LIMIT_BYTES
     """Size to which the cache is trimmed at the end of a run."""
 
@@ -262,12 +264,7 @@ class BatchProcessor:
                 self._tick(monitor, queue),
                 self._checkpoint_loop(checkpoints, first, monitor),
                 asyncio.to_thread(sweep_temps, Path(options.output_dir)),
-                MemoryTuner(
-                    parts.compute,
-                    max_processes=options.compute_processes or machine.cores(),
-                    limit_bytes=self.settings.memory_limit_bytes,
-                    on_change=self._tuned,
-                ).run(),
+                self._tune(parts.compute),
             ):
                 outcome = await self._with_fallback(parts, engine, monitor)
             return await self._end(parts, checkpoints, monitor, outcome, signals)
@@ -338,6 +335,18 @@ class BatchProcessor:
         finally:
             await limiter.flush()
         return outcome
+
+    async def _tune(self, compute: ProcessBackend) -> None:
+        """Follow the memory until cancelled, unless the user wants a fixed number."""
+        if not self.settings.tuning:
+            return
+        tuner = MemoryTuner(
+            compute,
+            max_processes=self.row.options.compute_processes or machine.cores(),
+            limit_bytes=self.settings.memory_limit_bytes,
+            on_change=self._tuned,
+        )
+        await tuner.run()
 
     def _tuned(self, change: Change) -> None:
         if self._tuning is not None:

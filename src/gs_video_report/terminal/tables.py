@@ -312,7 +312,7 @@ def next_command(state: BatchStateLike) -> str:
     """The command that fits the state best."""
     ref, counts = state.row.batch_id, state.counts
     if state.word == "running":
-        return f"gsvr batch status {ref} --watch"
+        return f"gsvr batch watch {ref}"
     if state.word in ("paused", "interrupted", "initializing"):
         return resume_command(ref)
     if counts.failed:
