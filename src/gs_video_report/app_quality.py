@@ -11,12 +11,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gs_video_report import app
 from gs_video_report.app import ProcessCommand, queue_of
 from gs_video_report.app_setup import say, say_json
 from gs_video_report.boundary import Faces
 from gs_video_report.errors import ExitCode, GsvrError, UsageError
+
+if TYPE_CHECKING:
+    from gs_video_report.batch.relisten import RelistenReport
+    from gs_video_report.batch.task_queue import TaskQueue
+    from gs_video_report.cache import ArtifactStore
+    from gs_video_report.compute.base import ComputeBackend
 
 OK = int(ExitCode.OK)
 BEST = 100.0
@@ -78,14 +85,8 @@ async def retry_quality(
             told = _progress(faces.json or faces.quiet, "reports heard again")
             done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
             if done.redone:
-                from gs_video_report.batch.finisher import write_batch_pages
-
-                elapsed_s = time.monotonic() - started
-                tail = app.command_tail(access)
-                try:
-                    await write_batch_pages(queue, done.row, compute, cache, elapsed_s, tail)
-                except GsvrError as error:
-                    done.problems.append((done.row.batch_id, error))
+                seconds, tail = time.monotonic() - started, app.command_tail(access)
+                await _settle(queue, done, compute, cache, seconds, tail)
     code = int(ExitCode.PARTIAL) if done.problems else OK
     if faces.json:
         say_json({**face.relisten_json(done), "exit_code": code})
@@ -93,6 +94,26 @@ async def retry_quality(
     for line in face.relisten_lines(done, tail=app.command_tail(access)):
         say(line)
     return code
+
+
+async def _settle(
+    queue: TaskQueue,
+    done: RelistenReport,
+    compute: ComputeBackend,
+    cache: ArtifactStore,
+    seconds: float,
+    tail: str,
+) -> None:
+    """Pages and a checkpoint for reports that changed; a page that fails is told, too."""
+    from gs_video_report.batch.checkpoint_manager import CheckpointManager
+    from gs_video_report.batch.finisher import write_batch_pages
+
+    batch_id = done.row.batch_id
+    await CheckpointManager(queue).write(batch_id, "quality")
+    try:
+        await write_batch_pages(queue, done.row, compute, cache, seconds, tail)
+    except GsvrError as error:
+        done.problems.append((batch_id, error))
 
 
 def _progress(silent: bool, what: str) -> Callable[[int, int], None]:

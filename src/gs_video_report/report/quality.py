@@ -57,7 +57,7 @@ REDONE = frozenset(Kind) - {Kind.PACE, Kind.UNREADABLE_SLIDES, Kind.UNPROVED}
 _SEVERITY: dict[Kind, tuple[float, float]] = {
     Kind.LOOP: (0.9, 0.10),
     Kind.MISSING_TEXT: (0.9, 0.25),
-    Kind.TEXT_WITHOUT_SPEECH: (0.6, 0.25),
+    Kind.TEXT_WITHOUT_SPEECH: (0.4, 0.40),
     Kind.LANGUAGE_FLIP: (0.3, 0.25),
     Kind.LANGUAGE_GUESS: (0.5, 1.0),
     Kind.UNSURE: (0.6, 0.50),
