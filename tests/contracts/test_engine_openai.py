@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ import pytest
 from gs_video_report.batch.limiter_models import BucketConfig
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
+from gs_video_report.engines.openai_client import ChatClient, Request, usage_of
 from gs_video_report.engines.openai_compatible import OpenAIEngine
+from gs_video_report.engines.openai_options import read_options
 from gs_video_report.errors import (
     AuthenticationError,
     ConfigError,
@@ -324,6 +328,41 @@ async def test_blocked_answer_is_asked_for_again_when_the_task_is_run_again(
     report = await report_of(bench, fake, lecture)
     assert report.summary
     assert len(fake.of("chat")) == 2
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "temperature", "response_format"])
+async def test_refusals_of_a_parameter_that_come_together_fail_no_request(name: str) -> None:
+    """Of four first requests in flight three failed for good: the first had changed the dialect."""
+    with FakeOpenAI(refuses=frozenset({name}), delay_s=0.2) as fake:
+        client = ChatClient(read_options({"base_url": fake.url, "model": "m"}), Secret(KEY))
+        asked = Request("fake-large", "s", (("user", "hello"),), 100, {"type": "object"})
+        replies = await asyncio.gather(*(client.chat(asked, None, None) for _ in range(4)))
+    assert [bool(r["text"]) for r in replies] == [True] * 4
+
+
+@pytest.mark.parametrize("choices", [[None], {"a": 1}, ["hello"]])
+async def test_answer_of_an_odd_shape_is_tried_again(choices: Any) -> None:
+    completion = SimpleNamespace(choices=choices)
+    client = ChatClient(read_options({"base_url": "http://127.0.0.1:9/v1"}), None)
+    with pytest.raises(RetryableError, match="did not answer as"):
+        client._answer(completion, Request("m", "", (("user", "x"),), 10), None, None)
+
+
+def test_counts_that_cannot_be_true_are_estimated() -> None:
+    """A negative one gave quota back; one beyond 64 bits ended the program."""
+    asked = Request("m", "", (("user", "four words of text"),), 10)
+    for odd in (-5, 10**30, True):
+        told = SimpleNamespace(usage=SimpleNamespace(prompt_tokens=odd, completion_tokens=odd))
+        usage = usage_of(told, asked, "abc", None, None)
+        assert usage["tokens_in"] == asked.tokens_in
+        assert 0 < usage["tokens_out"] < 100
+
+
+async def test_key_that_a_server_repeats_is_not_in_the_chain_of_errors(fake: FakeOpenAI) -> None:
+    key = "a-key/without+a-known=form"
+    with pytest.raises(AuthenticationError) as caught:
+        await engine_for(fake.url, key)
+    assert key not in "".join(traceback.format_exception(caught.value))
 
 
 # --- errors ------------------------------------------------------------------------------------
@@ -652,3 +691,25 @@ async def test_all_keys_spent_pauses_the_batch(tmp_path: Path, lecture: Path) ->
             await engine.analyze(bench.context(lecture))
         await bench.close()
     assert len({call.headers["authorization"] for call in fake.of("chat")}) == 2
+
+
+async def test_a_redirect_to_another_server_gets_neither_key_nor_transcript() -> None:
+    class Redirect(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(307)
+            self.send_header("Location", fake.url + "/models")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    with FakeOpenAI() as fake, ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        options = {"engine_options": {"base_url": url, "headers": {"api-key": KEY}}}
+        made = registry.make("openai", options, [Secret(KEY)])
+        with pytest.raises(FatalError, match="redirects to another server"):
+            await made.prepare(Bench)  # type: ignore[arg-type]
+        server.shutdown()
+    assert fake.log == []

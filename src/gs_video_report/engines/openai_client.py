@@ -17,7 +17,7 @@ import importlib.util
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gs_video_report.engines import openai_errors as errors
@@ -31,6 +31,8 @@ LIST_TIMEOUT_S = 20.0
 GRACE_S = 5.0
 """A whole request may take this much longer than a single read."""
 MAX_ADAPTATIONS = 6
+MAX_COUNT = 10**9
+"""Tokens of one request; a larger number is no count."""
 NO_KEY = "none"
 """Servers without keys ignore it; the package insists on one."""
 
@@ -83,9 +85,16 @@ class Dialect:
     temperature: bool = True
     refused: set[str] = field(default_factory=set)
 
-    def learn(self, parameter: str) -> bool:
-        """Do without `parameter` from now on; False when nothing is left to change."""
+    def learn(self, parameter: str, sent: Dialect) -> bool:
+        """Do without `parameter` from now on; False when nothing is left to change.
+
+        Args:
+            sent: this dialect as it was when the refused request was sent. Of several requests
+                in flight the first refusal teaches, and the others only go again.
+        """
         before = (self.token_field, self.structured, self.temperature)
+        if before != (sent.token_field, sent.structured, sent.temperature):
+            return True
         if parameter == "response_format":
             self.structured = "json_object" if self.structured == "json_schema" else "none"
         elif parameter == "temperature":
@@ -161,7 +170,7 @@ class ChatClient:
             fail = errors.failure_of(error, self._hidden())
             if fail.status in (404, 405, 501):
                 return {}
-            raise errors.classify(fail, self.options.host, "") from error
+            raise errors.classify(fail, self.options.host, "") from None  # it may repeat the key
         except (openai.OpenAIError, ValueError) as error:
             raise self._no_answer(error) from error
 
@@ -180,7 +189,7 @@ class ChatClient:
             try:
                 completion = await self._send(request)
             except _Unwanted as unwanted:
-                if not self._dialect.learn(unwanted.parameter):
+                if not self._dialect.learn(unwanted.parameter, unwanted.sent):
                     raise unwanted.error from None
                 continue
             return self._answer(completion, request, price, on)
@@ -188,7 +197,7 @@ class ChatClient:
 
     async def _send(self, request: Request) -> Any:
         openai = require_openai()
-        used = self._dialect
+        used = replace(self._dialect)
         try:
             async with self._connection(self.options.timeout_s) as client:
                 return await client.chat.completions.create(**self._body(request))
@@ -197,8 +206,8 @@ class ChatClient:
             known = errors.classify(fail, self.options.host, request.model)
             parameter = errors.unwanted_parameter(fail)
             if parameter and self._sent(parameter, used):
-                raise _Unwanted(parameter, known) from error
-            raise known from error
+                raise _Unwanted(parameter, known, used) from None
+            raise known from None
         except (openai.OpenAIError, ValueError) as error:
             raise self._no_answer(error) from error
 
@@ -227,12 +236,13 @@ class ChatClient:
         self, completion: Any, request: Request, price: ModelPrice | None, on: Any
     ) -> dict[str, Any]:
         choices = getattr(completion, "choices", None)
-        if not choices:
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if not hasattr(first, "message"):
             raise RetryableError(
                 f"{self.options.host} did not answer as an OpenAI-compatible server does",
                 hint=f"check openai.base_url: {self.options.base_url}",
             )
-        choice = choices[0]
+        choice: Any = first
         message = choice.message
         text = str(getattr(message, "content", None) or "")
         refusal = str(getattr(message, "refusal", None) or "")
@@ -272,7 +282,7 @@ class ChatClient:
                 heard = await client.audio.transcriptions.create(**wanted)
         except openai.APIStatusError as error:
             fail = errors.failure_of(error, self._hidden())
-            raise errors.classify(fail, self.options.host, model) from error
+            raise errors.classify(fail, self.options.host, model) from None
         except (openai.OpenAIError, ValueError) as error:
             raise self._no_answer(error) from error
         return self._heard(heard, seconds, price, on)
@@ -338,10 +348,11 @@ class ChatClient:
 class _Unwanted(Exception):
     """The server does not take an optional parameter."""
 
-    def __init__(self, parameter: str, error: GsvrError) -> None:
+    def __init__(self, parameter: str, error: GsvrError, sent: Dialect) -> None:
         super().__init__(parameter)
         self.parameter = parameter
         self.error = error
+        self.sent = sent
 
 
 def _is_unconnected(cause: BaseException | None) -> bool:
@@ -422,5 +433,8 @@ def usage_of(
 
 
 def _number(value: Any, name: str) -> int | None:
+    """A count that can be true; servers have sent other things."""
     found = getattr(value, name, None)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
+    if not isinstance(found, int) or isinstance(found, bool):
+        return None
+    return found if 0 <= found <= MAX_COUNT else None
