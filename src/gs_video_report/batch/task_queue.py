@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from functools import partial
 from itertools import islice
-from typing import Any
 
 from gs_video_report.batch.data_models import NewTask, TaskStatus
 from gs_video_report.batch.rows import (
@@ -26,7 +26,7 @@ from gs_video_report.batch.rows import (
     task_key,
     video_to_json,
 )
-from gs_video_report.batch.sql import query
+from gs_video_report.batch.sql import query, query_of_rows
 from gs_video_report.batch.task_admin import Recovered
 from gs_video_report.batch.task_claim import Heartbeat, TaskClaim
 from gs_video_report.batch.task_moves import add_events, move
@@ -35,6 +35,8 @@ from gs_video_report.errors import NotFoundError
 __all__ = ["Heartbeat", "Recovered", "TaskQueue"]
 
 CHUNK = 500
+_NewRow = tuple[int, str, str, str, str]
+"""Priority, source for people, template, task key, video as JSON."""
 
 
 class TaskQueue(TaskClaim):
@@ -67,26 +69,46 @@ class TaskQueue(TaskClaim):
         """
         added = 0
         async for part in _chunks(tasks, chunk):
-            rows = [_new_row(task) for task in part]
-            added += await self.db.write(partial(self._add, batch_id=batch_id, rows=rows))
+            wish = (batch_id, [_new_row(task) for task in part])
+            added += await self.db.delivered(self.db.submit(wish, self._add_many))
             if on_changed is not None:
                 renew = partial(self._renew_changed, batch_id=batch_id, tasks=part)
                 on_changed(await self.db.write(renew))
         return added
 
+    def _add_many(
+        self, connection: sqlite3.Connection, wishes: list[tuple[str, list[_NewRow]]]
+    ) -> list[int]:
+        """See `group_commit.Many`; raises NotFoundError, and is then tried for each alone."""
+        added: Counter[int] = Counter()
+        for batch_id in dict.fromkeys(wanted for wanted, _ in wishes):
+            first: dict[str, tuple[int, _NewRow]] = {}  # of tasks with one key, the first
+            for place, (wanted, rows) in enumerate(wishes):
+                if wanted == batch_id:
+                    for row in rows:
+                        first.setdefault(row[3], (place, row))
+            added += self._add(connection, batch_id, first)
+        return [added[place] for place in range(len(wishes))]
+
     def _add(
-        self, connection: sqlite3.Connection, batch_id: str, rows: list[tuple[Any, ...]]
-    ) -> int:
+        self, connection: sqlite3.Connection, batch_id: str, new: dict[str, tuple[int, _NewRow]]
+    ) -> Counter[int]:
+        """Append what is not there yet, by its key; returns how many of each place were."""
         if connection.execute(query("batch"), (batch_id,)).fetchone() is None:
             raise NotFoundError(f"no batch is called {batch_id!r}")
         first = seq = connection.execute(query("last_seq"), (batch_id,)).fetchone()[0]
-        now, insert = self._now(), query("insert_task")
-        for row in rows:
-            seq += connection.execute(insert, (batch_id, seq + 1, *row, now)).rowcount
+        now, waiting = self._now(), iter(new.values())
+        added: Counter[int] = Counter()
+        while part := list(islice(waiting, CHUNK)):
+            values = [v for n, (_, row) in enumerate(part) for v in (n, *row)]
+            insert = query_of_rows("insert_tasks", len(part))
+            keys = connection.execute(insert, (*values, batch_id, seq, now, batch_id)).fetchall()
+            added.update(new[key][0] for (key,) in keys)
+            seq += len(keys)
         if seq > first:
             data = json_text({"first_seq": first + 1, "last_seq": seq})
             add_events(connection, [(now, batch_id, None, "tasks.added", data)])
-        return int(seq - first)
+        return added
 
     def _renew_changed(
         self, connection: sqlite3.Connection, batch_id: str, tasks: list[NewTask]
@@ -118,7 +140,7 @@ class TaskQueue(TaskClaim):
         return len(move(connection, "requeue", values, old=[old], new=new, at=now, data=data))
 
 
-def _new_row(task: NewTask) -> tuple[Any, ...]:
+def _new_row(task: NewTask) -> _NewRow:
     video = task.video
     source = readable(video.source)
     return (task.priority, source, task.template, task_key(task), video_to_json(video))

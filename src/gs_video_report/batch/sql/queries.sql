@@ -37,10 +37,15 @@ UPDATE batches SET requests = requests + ?, tokens_in = tokens_in + ?,
 -- name: last_seq
 SELECT coalesce(max(seq), 0) FROM tasks WHERE batch_id = ?;
 
--- name: insert_task
+-- name: insert_tasks
 INSERT INTO tasks(batch_id, seq, priority, source, template, task_key, video, created_at)
-VALUES(?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT(batch_id, task_key) DO NOTHING;
+WITH new(place, priority, source, template, task_key, video) AS (
+  VALUES (?, ?, ?, ?, ?, ?))
+SELECT ?, ? + row_number() OVER (ORDER BY place), priority, source, template, task_key, video, ?
+FROM new WHERE NOT EXISTS(SELECT 1 FROM tasks WHERE tasks.batch_id = ?
+                          AND tasks.task_key = new.task_key)
+ORDER BY place
+RETURNING task_key;
 
 -- name: changed_source
 SELECT task_id, status FROM tasks
