@@ -11,6 +11,7 @@ from gs_video_report.media.encoder import (
     STEP_FRAMES,
     WINDOW_FRAMES,
     Encoder,
+    room_of,
     sound_frames,
     window_frames,
 )
@@ -50,12 +51,15 @@ def test_zeros_at_the_end_are_no_sound(sound: int) -> None:
     assert sound_frames(window(sound)[np.newaxis]) == sound
 
 
-def test_short_stretch_is_encoded_short_and_a_language_from_the_whole_window() -> None:
+def test_stretch_is_encoded_short_and_a_clip_of_a_few_words_in_the_whole_window() -> None:
     model = Model()
     encoder = Encoder(model.encode)
     assert encoder(window(400)) == 1000
-    assert encoder.whole(window(400)) == WINDOW_FRAMES
     assert encoder(window(2900)) == WINDOW_FRAMES
+    encoder.room_s = room_of(4.0)
+    assert encoder(window(400)) == WINDOW_FRAMES
+    encoder.room_s = room_of(20.0)
+    assert encoder(window(400)) == 1000
 
 
 def test_same_sound_is_encoded_once_and_few_answers_are_kept() -> None:

@@ -61,13 +61,14 @@ def detect_language(
 
 
 def transcribe_chunk(
-    model_dir: str, pcm_path: str, start: int, end: int, language: str
+    model_dir: str, pcm_path: str, start: int, end: int, language: str, alone: bool
 ) -> dict[str, Any]:
-    """Text of one chunk with absolute times; the dict of `ChunkText`."""
+    """Text of one chunk with absolute times, `alone` when there is no other; the dict of
+    `ChunkText`."""
     from gs_video_report.media.asr import AsrParams
     from gs_video_report.media.asr import transcribe_chunk as run
 
-    return asdict(run(model_dir, pcm_path, start, end, language, AsrParams()))
+    return asdict(run(model_dir, pcm_path, start, end, language, AsrParams(), alone=alone))
 
 
 def relisten_params() -> dict[str, Any]:

@@ -360,9 +360,8 @@ async def _chunks(
 
         async def run() -> Any:
             path = await _samples(ctx, track, pcm)
-            return await compute(
-                ctx, jobs.transcribe_chunk, model["path"], path, start, end, language
-            )
+            where = (model["path"], path, start, end, language, len(plan) == 1)
+            return await compute(ctx, jobs.transcribe_chunk, *where)
 
         text: dict[str, Any] = await ctx.step("transcribe", run, part=part, params=params)
         done += (end - start) / SAMPLE_RATE

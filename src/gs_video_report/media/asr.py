@@ -19,6 +19,7 @@ from gs_video_report.media import dropouts
 from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.container import display_name
 from gs_video_report.media.doubt import is_doubtful
+from gs_video_report.media.encoder import room_of
 from gs_video_report.media.sentences import SpokenWord, group_words, join_words
 from gs_video_report.media.vad import WINDOW, Chunk, probabilities_of
 from gs_video_report.media.whisper import (
@@ -103,17 +104,22 @@ def transcribe_chunk(
     end: int,
     language: str,
     params: AsrParams | None = None,
+    *,
+    alone: bool = False,
 ) -> ChunkText:
     """Recognise samples [start, end) of a raw s16le 16 kHz mono file.
 
     Args:
         model_dir: folder of a CTranslate2 Whisper model (`SpeechModel.path`).
         language: ISO 639-1 code. English-only models ignore it.
+        alone: nothing else is said in the recording. Short clips are then heard with more room.
 
     Returns:
         Text and sentence-like segments inside the chunk, in order.
     """
     params = params or AsrParams()
+    if alone:
+        params = replace(params, room_s=room_of((end - start) / SAMPLE_RATE))
     report(0.0, (end - start) / SAMPLE_RATE)
     samples = load_samples(pcm_path, start, end)
     parts = hear(model_dir, samples, language, params, _MAX_CUTS)

@@ -27,6 +27,11 @@ WINDOW_FRAMES = 3000
 ROOM_S = 6
 """Silence that stays after the sound, seconds. With 2 s, sentences of two to four seconds were
 lost or misheard."""
+WHOLE_ROOM_S = 30
+"""Room that gives the whole window."""
+SHORT_S = 12
+"""Less sound than this, with nothing around it, is heard in the whole window: songs and clips of
+a few words were misheard or taken for another language with less."""
 STEP_FRAMES = 250
 """Windows are multiples of this, so that a frame more or less of sound changes nothing."""
 _KEPT = 4
@@ -49,13 +54,7 @@ class Encoder:
 
     def __call__(self, features: Features) -> Any:
         """The encoder's output for features that end in zeros, which are mostly cut off."""
-        return self._once(features[..., : window_frames(sound_frames(features), self.room_s)])
-
-    def whole(self, features: Features) -> Any:
-        """The same with all 30 s: what a language is told from, as in training."""
-        return self._once(features)
-
-    def _once(self, features: Features) -> Any:
+        features = features[..., : window_frames(sound_frames(features), self.room_s)]
         key = hashlib.sha256(repr(features.shape).encode() + features.tobytes()).digest()
         if key not in self._kept:
             self._kept[key] = self._encode(features)
@@ -63,6 +62,11 @@ class Encoder:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+
+def room_of(sound_s: float) -> int:
+    """Seconds of room for sound that stands alone: a short clip, or a sample of the language."""
+    return WHOLE_ROOM_S if sound_s < SHORT_S else ROOM_S
 
 
 def sound_frames(features: Features) -> int:

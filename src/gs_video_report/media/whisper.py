@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gs_video_report.errors import DependencyMissing, ModelMissing
 from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.doubt import Evidence
-from gs_video_report.media.encoder import ROOM_S, WINDOW_FRAMES, Encoder
+from gs_video_report.media.encoder import ROOM_S, WINDOW_FRAMES, Encoder, room_of
 from gs_video_report.media.sentences import SpokenWord, spread_words
 from gs_video_report.progress import report
 
@@ -93,14 +93,16 @@ def recognise(model_dir: str, samples: Samples, language: str, params: AsrParams
 def language_odds(model_dir: str, samples: Samples) -> tuple[tuple[str, float], ...]:
     """(ISO 639-1 code, probability) of at most 30 s of samples, the likeliest first.
 
-    Only for models that know several languages. The encoder hears its whole window: with less,
-    sounds of a few seconds were taken for other languages.
+    Only for models that know several languages. The window is the same as that of a recording
+    of just these samples, which then need not be encoded again for their text.
     """
     from faster_whisper.audio import pad_or_trim
 
     model = load_model(model_dir)
-    features = model.feature_extractor(samples)[..., :WINDOW_FRAMES]
-    odds = model.model.detect_language(model.encode.whole(pad_or_trim(features)))[0]
+    model.encode.room_s = room_of(len(samples) / SAMPLE_RATE)
+    features = model.feature_extractor(samples)
+    frames = min(WINDOW_FRAMES, features.shape[-1] - 1)  # the last frame is half empty
+    odds = model.model.detect_language(model.encode(pad_or_trim(features[..., :frames])))[0]
     return tuple((token.strip("<|>"), float(probability)) for token, probability in odds)
 
 
