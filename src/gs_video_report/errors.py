@@ -297,6 +297,13 @@ class AnswerUnusable(PermanentError):
     default_hint = "choose another model with --model, or another template"
 
 
+class AnswerTooLarge(PermanentError):
+    """A service sent an answer that is longer than any real one, or that does not end."""
+
+    code = "E_ANSWER_TOO_LARGE"
+    default_hint = "check the address and the server behind it (openai.base_url, gemini.base_url)"
+
+
 class PoisonTaskError(PermanentError):
     """The task ended its worker process several times."""
 
