@@ -24,6 +24,7 @@ _CHILD_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would keep a device id and a log of its use
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
 }
