@@ -17,8 +17,10 @@ import socket
 import sys
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -119,7 +121,8 @@ class FakeOpenAI:
     def fail(self, *names: str) -> None:
         """The next chat or transcription requests meet these faults: a key of
         `openai_bodies.SHAPES`, or `cut` (connection dropped), `half` (answer cut in the middle),
-        `slow`, `fenced`, `chatty`, `prose`, `blank`, `blocked`, `refusal`, `length`, `ok`."""
+        `slow`, `endless` (an answer without an end), `bomb` (one that is long when unpacked),
+        `fenced`, `chatty`, `prose`, `blank`, `blocked`, `refusal`, `length`, `ok`."""
         with self._lock:
             self._faults.extend(names)
 
@@ -310,6 +313,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Plays a fault that is not a completion; False when there is none."""
         if fault in bodies.SHAPES:
             self._answer(call, *bodies.SHAPES[fault])
+        elif fault in ("endless", "bomb"):
+            self._send_too_much(call, packed=fault == "bomb")
         elif fault == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -320,6 +325,20 @@ class _Handler(BaseHTTPRequestHandler):
                 return True
             return False
         return True
+
+    def _send_too_much(self, call: Call, packed: bool) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        if packed:
+            self.send_header("content-encoding", "gzip")
+        self.end_headers()
+        block = b"a" * (1 << 20)
+        packer = zlib.compressobj(wbits=31)
+        with suppress(OSError):  # the client has had enough
+            self.wfile.write(packer.compress(b'"') if packed else b'"')
+            while not self.server_of_fakes.stopped.is_set():
+                self.wfile.write(packer.compress(block) if packed else block)
 
     def _json(self, call: Call, body: dict[str, Any], *, cut: bool = False) -> None:
         self._answer(call, 200, json.dumps(body).encode(), {}, cut=cut)

@@ -3,7 +3,8 @@
 True here: nothing is retried (retries are durable and belong to the batch); every call has a
 timeout; nothing blocks the event loop (the SDK takes two seconds to import, so that happens in a
 thread); the SDK always speaks over an HTTP client of ours, whatever else is installed, and it
-never reads a key from the environment.
+never reads a key from the environment; a redirect to another server is refused before the key
+and the words of the recording would go there.
 Never: logs, journals, or passes on the key in an error.
 Raises: the classes of errors.py, by `gemini_errors`; DependencyMissing.
 """
@@ -19,7 +20,15 @@ from typing import Any, Protocol, TypeVar
 
 from gs_video_report.engines import gemini_errors
 from gs_video_report.engines.gemini_options import GeminiOptions, key_id
-from gs_video_report.errors import AuthenticationError, DependencyMissing, GsvrError, UploadGone
+from gs_video_report.engines.llm.bounded_body import MAX_FILE_BYTES, bounded
+from gs_video_report.engines.llm.same_server import stay_at
+from gs_video_report.errors import (
+    AuthenticationError,
+    DependencyMissing,
+    FatalError,
+    GsvrError,
+    UploadGone,
+)
 
 T = TypeVar("T")
 
@@ -30,6 +39,9 @@ DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 CONNECT_TIMEOUT_S = 30.0
 FILE_TIMEOUT_S = 60.0
 """For calls about files that carry no content."""
+KEY_HEADER = "x-goog-api-key"
+MAX_COUNT = 10**9
+"""Tokens of one request; a larger number is no count."""
 MARGIN_S = 15.0
 """How much later than the HTTP client our own timeout strikes."""
 
@@ -111,7 +123,15 @@ class Connection:
 
         context = ssl.create_default_context()
         timeout = httpx2.Timeout(self.options.timeout_s, connect=CONNECT_TIMEOUT_S)
-        http = httpx2.AsyncClient(verify=context, timeout=timeout, follow_redirects=True)
+        http = httpx2.AsyncClient(
+            verify=context,
+            timeout=timeout,
+            follow_redirects=True,
+            event_hooks={
+                "request": [stay_at(self.base_url, KEY_HEADER)],
+                "response": [bounded(MAX_FILE_BYTES, gemini_errors.SERVICE)],
+            },
+        )
         client = genai.Client(
             vertexai=False,
             api_key=self._key.reveal(),
@@ -137,7 +157,7 @@ class Connection:
 
     def auth_headers(self) -> dict[str, str]:
         """For requests that do not go through the SDK."""
-        return {"x-goog-api-key": self._key.reveal()}
+        return {KEY_HEADER: self._key.reveal()}
 
     async def call(self, work: Awaitable[T], what: str, timeout_s: float, model: str = "") -> T:
         """Await a call of the SDK or the HTTP client; raises our errors only.
@@ -157,6 +177,22 @@ class Connection:
             raise ours from cause
 
     # --- model ----------------------------------------------------------------------------------
+
+    async def check_model(self) -> None:
+        """Ask for the model's description, which costs nothing.
+
+        Raises: FatalError when the service does not know the model, or it cannot answer questions;
+            AuthenticationError for the key; what else the service or the network says.
+        """
+        model = self.options.model
+        work = self._client.aio.models.get(model=model)
+        found = await self.call(work, f"description of {model}", FILE_TIMEOUT_S, model)
+        actions = list(found.supported_actions or [])
+        if actions and "generateContent" not in actions:
+            raise FatalError(
+                f"the model {model!r} cannot answer questions ({', '.join(actions)})",
+                hint="choose another one with --model",
+            )
 
     async def generate(self, contents: Any, config: dict[str, Any], what: str) -> Reply:
         """One generate call."""
@@ -292,4 +328,6 @@ def _sound(usage: Any) -> int:
 
 
 def _count(usage: Any, name: str) -> int:
-    return int(getattr(usage, name, None) or 0)
+    """Tokens; 0 for what cannot be a count."""
+    found = getattr(usage, name, None)
+    return int(found) if isinstance(found, int | float) and 0 <= found <= MAX_COUNT else 0

@@ -3,7 +3,8 @@
 True here: one call of `chat` is one answer, or one classified error. What the server accepts
 (structured answers, `max_completion_tokens`, temperature) is learned from its refusals, which
 cost nothing, and kept for the life of the process. The package's own retries are off: ours are
-durable. Every wait has an end: connecting, each read, and the request as a whole.
+durable. A redirect to another server is refused. Every wait has an end: connecting, each read, and
+the request as a whole; an answer that does not end is cut off.
 Never: journals, waits for quota, logs or stores the key.
 Raises: the classes of errors.py; DependencyMissing without the `openai` package.
 """
@@ -21,7 +22,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gs_video_report.engines import openai_errors as errors
+from gs_video_report.engines.llm.bounded_body import MAX_ANSWER_BYTES, bounded
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse
+from gs_video_report.engines.llm.same_server import stay_at
 from gs_video_report.engines.llm.tokens import estimate_messages, estimate_tokens
 from gs_video_report.engines.openai_options import DEFAULT_BASE_URL, Key, OpenAIOptions
 from gs_video_report.errors import DependencyMissing, GsvrError, RetryableError, Unreachable
@@ -145,7 +148,14 @@ class ChatClient:
             base_url=self.options.base_url,
             timeout=timeout,
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(verify=self._tls, timeout=timeout),
+            http_client=openai.DefaultAsyncHttpxClient(
+                verify=self._tls,
+                timeout=timeout,
+                event_hooks={
+                    "request": [stay_at(self.options.base_url)],
+                    "response": [bounded(MAX_ANSWER_BYTES, self.options.host)],
+                },
+            ),
             default_headers=dict(self.options.headers),
         )
         async with client:
@@ -200,7 +210,7 @@ class ChatClient:
         used = replace(self._dialect)
         try:
             async with self._connection(self.options.timeout_s) as client:
-                return await client.chat.completions.create(**self._body(request))
+                return await client.chat.completions.create(**self._body(request, used))
         except openai.APIStatusError as error:
             fail = errors.failure_of(error, self._hidden())
             known = errors.classify(fail, self.options.host, request.model)
@@ -218,7 +228,7 @@ class ChatClient:
             return used.temperature and self.options.temperature is not None
         return True
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def _body(self, request: Request, dialect: Dialect) -> dict[str, Any]:
         messages: list[dict[str, Any]] = []
         if request.system:
             messages.append({"role": "system", "content": request.system})
@@ -226,10 +236,10 @@ class ChatClient:
             pictures = request.pictures if number == 0 else ()
             messages.append({"role": role, "content": _content(text, pictures)})
         body: dict[str, Any] = {"model": request.model, "messages": messages}
-        body[self._dialect.token_field] = request.max_tokens
-        if self._dialect.temperature and self.options.temperature is not None:
+        body[dialect.token_field] = request.max_tokens
+        if dialect.temperature and self.options.temperature is not None:
             body["temperature"] = self.options.temperature
-        form = _response_format(self._dialect.structured, request.schema)
+        form = _response_format(dialect.structured, request.schema)
         return body | ({} if form is None else {"response_format": form})
 
     def _answer(
@@ -330,6 +340,8 @@ class ChatClient:
 
     def _no_answer(self, error: Exception) -> GsvrError:
         openai = require_openai()
+        if isinstance(error.__cause__, GsvrError):  # one of our own hooks refused to go on
+            return GsvrError.from_dict(error.__cause__.to_dict())
         unconnected = _is_unconnected(error.__cause__)
         if isinstance(error, openai.APITimeoutError) and not unconnected:
             return self._timed_out(self.options.timeout_s)
