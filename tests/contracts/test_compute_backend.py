@@ -431,6 +431,7 @@ async def test_child_is_shut_off_from_terminal_keys_and_descriptors(
     environment = facts["environment"]
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "1"
     assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
     assert environment["PYTHONHASHSEED"] == "0"
     assert "GEMINI_API_KEY" not in environment
     assert facts["session"] == facts["group"] == facts["pid"]

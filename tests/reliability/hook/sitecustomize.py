@@ -25,7 +25,7 @@ def segfault():
 def hog():
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3, 2 * 1024**3))  # a small machine
+    resource.setrlimit(resource.RLIMIT_DATA, (320 * 1024**2,) * 2)  # a small machine
     blocks = []
     while True:
         blocks.append(bytearray(64 * 1024 * 1024))
