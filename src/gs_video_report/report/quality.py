@@ -59,7 +59,7 @@ _SEVERITY: dict[Kind, tuple[float, float]] = {
     Kind.MISSING_TEXT: (0.9, 0.25),
     Kind.TEXT_WITHOUT_SPEECH: (0.4, 0.40),
     Kind.LANGUAGE_FLIP: (0.3, 0.25),
-    Kind.LANGUAGE_GUESS: (0.5, 1.0),
+    Kind.LANGUAGE_GUESS: (0.6, 0.60),
     Kind.UNSURE: (0.6, 0.50),
     Kind.PACE: (0.5, 1.0),
     Kind.UNREADABLE_SLIDES: (0.25, 0.60),
