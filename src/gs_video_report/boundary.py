@@ -1,9 +1,10 @@
 """The one place where errors become text and exit codes.
 
 Text goes to stderr; with `--json` the error is an object on stderr. A traceback is shown only with
-`--verbose`; an unexpected error says so, and where to report it. A stop signal ends every command
-in good order: what was open is closed, and the exit code is 130 or 143. (While a batch runs, it
-has its own handlers; see batch/stop_signals.py.)
+`--verbose`; an unexpected error says so, and where to report it. Every secret of this process is
+blotted out of the whole, wherever it came from: words of servers and libraries may repeat it.
+A stop signal ends every command in good order: what was open is closed, and the exit code is 130 or
+143. (While a batch runs, it has its own handlers; see batch/stop_signals.py.)
 """
 
 from __future__ import annotations
@@ -96,16 +97,19 @@ async def _terminable(work: Coroutine[Any, Any, int]) -> int:
 
 def tell(faces: Faces, error: Exception) -> int:
     """Show one error; returns its exit code."""
+    from gs_video_report.config_values import remember_secret, without_secrets
     from gs_video_report.terminal.errors import error_json, exit_code_of, format_error
 
+    remember_secret(os.environ.get("GSVR_WEBHOOK_SECRET", ""))
     if faces.json:
         from gs_video_report.terminal.stream import json_line
 
-        sys.stderr.write(json_line(error_json(error)) + "\n")
+        sys.stderr.write(without_secrets(json_line(error_json(error))) + "\n")
     else:
         from gs_video_report.terminal.styles import tolerate_encoding, wants_colour
 
         tolerate_encoding(sys.stderr)
         colour = wants_colour(sys.stderr, os.environ)
-        sys.stderr.write(format_error(error, faces.verbose, colour=colour) + "\n")
+        text = format_error(error, faces.verbose, colour=colour)
+        sys.stderr.write(without_secrets(text) + "\n")
     return int(exit_code_of(error))

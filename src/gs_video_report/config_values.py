@@ -1,7 +1,8 @@
 """Read and show single configuration values: text in, checked value out.
 
-Pure except for `expand_path`, which reads the environment it is given. Every kind is read from
-text, so that a flag, a variable and a file accept the same spellings.
+Pure except for `expand_path`, which reads the environment it is given, and for `Secret`, which
+remembers each key of this process so that `without_secrets` can take it out of any text. Every kind
+is read from text, so that a flag, a variable and a file accept the same spellings.
 Raises: ValueError with half a sentence that fits after the name ("must be ...").
 """
 
@@ -29,6 +30,13 @@ _VARIABLE = re.compile(r"\$(XDG_CONFIG_HOME|XDG_CACHE_HOME)")
 _XDG_DEFAULTS = {"XDG_CONFIG_HOME": "~/.config", "XDG_CACHE_HOME": "~/.cache"}
 
 
+MASK = "****"
+MIN_SECRET_CHARS = 6
+"""Shorter ones are words such as `none`, and texts would lose them everywhere."""
+_seen: set[str] = set()
+"""Every secret that this process has held."""
+
+
 class Secret:
     """A key that never shows itself: `str`, `repr` and `format` give `****`.
 
@@ -39,6 +47,7 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        remember_secret(text)
 
     def reveal(self) -> str:
         """The key itself, for the one place that sends it."""
@@ -58,6 +67,29 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not written anywhere")
+
+
+def remember_secret(text: str) -> None:
+    """`without_secrets` takes `text` out from now on."""
+    if len(text) >= MIN_SECRET_CHARS:
+        _seen.add(text)
+
+
+def without_secrets(text: str) -> str:
+    """`text` with every secret of this process blotted out, in whatever way it is written."""
+    forms = {form for secret in _seen for form in spellings(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
+
+
+def spellings(text: str) -> set[str]:
+    """A secret as it may stand in a line: plain, escaped (JSON, Python), percent-encoded."""
+    import json
+    from urllib.parse import quote, quote_plus
+
+    escaped = {json.dumps(text, ensure_ascii=flag)[1:-1] for flag in (True, False)}
+    return {text, *escaped, repr(text)[1:-1], quote(text, safe=""), quote(text), quote_plus(text)}
 
 
 def parse_bool(text: str) -> bool:

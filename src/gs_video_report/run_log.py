@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gs_video_report.config_values import MASK, spellings
 from gs_video_report.errors import LogNotWritable
 from gs_video_report.terminal.stream import json_line
 
@@ -35,7 +36,6 @@ RETRY_S = 5.0
 BATCHED = 500
 """Lines written at once, at most."""
 CLOSE_S = 5.0
-MASK = "****"
 
 
 class RunLog:
@@ -89,7 +89,7 @@ class RunLog:
         forms: set[str] = set(self._secrets)
         for text in secrets:
             if text:
-                forms |= _spellings(text)
+                forms |= spellings(text)
         self._secrets = tuple(sorted(forms, key=len, reverse=True))
 
     def bind(self, **facts: Any) -> None:
@@ -242,14 +242,6 @@ def rfc3339(at: float) -> str:
     """Seconds since 1970 as UTC with milliseconds (RFC 3339), such as 2026-11-22T14:02:11.250Z."""
     moment = datetime.fromtimestamp(at, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _spellings(text: str) -> set[str]:
-    """A secret as it may stand in a line: plain, escaped for JSON, percent-encoded."""
-    from urllib.parse import quote
-
-    escaped = {json.dumps(text, ensure_ascii=flag)[1:-1] for flag in (True, False)}
-    return {text, *escaped, quote(text, safe=""), quote(text)}
 
 
 def _numbered(path: Path, number: int) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -17,7 +19,8 @@ from gs_video_report.batch.processor import really
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason
 from gs_video_report.boundary import Faces
 from gs_video_report.config import load_config
-from gs_video_report.errors import DatabaseCorrupt
+from gs_video_report.engine_access import keys_for
+from gs_video_report.errors import AuthenticationError, DatabaseCorrupt
 from gs_video_report.hints import place_told
 
 
@@ -49,6 +52,41 @@ def test_sigterm_closes_what_a_command_holds_and_gives_143(
     assert boundary.guarded(Faces(), work) == 143
     assert closed == ["database"]
     assert capsys.readouterr().err == "gsvr: terminated; the same command again goes on\n"
+
+
+@pytest.mark.parametrize("faces", [Faces(), Faces(verbose=True), Faces(json=True, verbose=True)])
+@pytest.mark.parametrize("source", ["variable", "file of keys", "--api-key-file"])
+def test_no_key_is_printed_whatever_words_an_error_and_its_causes_have(
+    faces: Faces,
+    source: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A server repeated a key of no known form; the traceback showed it with --verbose."""
+    key = f"key/of+{source.replace(' ', '_')}='x\"\\end"
+    (tmp_path / "keys").write_text(
+        json.dumps({"openai": key}) if source == "file of keys" else "{}"
+    )
+    (tmp_path / "given").write_text(key)
+    env = {"OPENAI_API_KEY": key} if source == "variable" else {}
+    env |= {"GSVR_KEYS_FILE": str(tmp_path / "keys"), "XDG_CONFIG_HOME": str(tmp_path)}
+    config = load_config({}, env=env, cwd=tmp_path)
+    given = str(tmp_path / "given") if source == "--api-key-file" else None
+    (held,) = keys_for(config, "openai", given)
+    assert held.reveal() == key
+
+    def work() -> int:
+        try:
+            raise ValueError(f"the server said: {key!r} and {quote(key)}")
+        except ValueError as error:
+            raise AuthenticationError(f"refused: {key}", told=[key]) from error
+
+    assert boundary.guarded(faces, work) == 12
+    shown = capsys.readouterr().err
+    assert "****" in shown
+    for spelling in (key, quote(key), repr(key)[1:-1], json.dumps(key)[1:-1], "y/of+"):
+        assert spelling not in shown
 
 
 def test_a_command_that_ends_by_itself_keeps_its_code() -> None:
