@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.limits import SharedPurse, UsageLedger
+from gs_video_report.batch.spending import Spending
+from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.engines import gemini_batch
 from gs_video_report.engines.base import MediaSource
 from gs_video_report.engines.gemini_errors import next_reset
@@ -36,6 +41,7 @@ from tests.fakes.gemini import KEY, FakeGemini
 from tests.fakes.gemini_bodies import line_text, lines_between
 from tests.support.gemini import Bench, Recording, VirtualTime, bench, recording
 from tests.support.purse import MemoryPurse
+from tests.support.queue import BATCH
 
 pytest.importorskip("google.genai")
 SECOND_KEY = "another-fake-key-9876543210"
@@ -386,6 +392,20 @@ async def test_an_upload_that_cannot_be_deleted_does_not_fail_the_report(
     assert on.engine.uploads.counts.delete_failures == 1
 
 
+async def test_files_that_stay_at_the_service_are_told_about_without_a_flood(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("delete", *["overloaded"] * 12)
+    for number in range(12):
+        await on.analyze(recording(tmp_path, name=f"{number}.mp4"))
+    assert len(fake.files) == 12
+    first, tenth = on.engine.remarks
+    assert "the uploaded copy of 0.mp4 could not be deleted" in first.text
+    assert "503" in first.text
+    assert "within 48 hours" in first.text
+    assert tenth.text.startswith("gemini: 10 uploaded copies could not")
+
+
 async def test_a_stop_while_uploading_keeps_what_was_sent(
     on: Bench, fake: FakeGemini, tmp_path: Path
 ) -> None:
@@ -436,6 +456,29 @@ async def test_an_answer_that_never_gets_to_a_line_fails_the_task(
     fake.fail("generate", *["truncated:5"] * 20)
     with pytest.raises(AnswerUnusable, match="ends before its first line"):
         await on.analyze(recording(tmp_path, 100.0))
+
+
+async def test_a_short_stretch_whose_answer_is_cut_at_once_is_tried_again_with_more_room(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """It failed for good: stretches under a minute cannot be asked for in halves."""
+    fake.fail("generate", "truncated:5", "truncated:5")
+    talk = recording(tmp_path, 25.0)
+    async with bench(tmp_path / "db", fake.url) as on:
+        assert texts(await on.analyze(talk)) == spoken(talk)
+    limits = [r.body["generationConfig"]["maxOutputTokens"] for r in fake.requests("generate")]
+    assert len(limits) == 3
+    assert limits[0] < limits[1] < limits[2]
+
+
+async def test_a_minute_whose_answer_is_cut_at_once_is_asked_for_in_halves(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.fail("generate", "truncated:5")
+    talk = recording(tmp_path, 50.0)
+    async with bench(tmp_path / "db", fake.url, segment_s=60.0) as on:
+        assert texts(await on.analyze(talk)) == spoken(talk)
+    assert fake.count("generate") == 3
 
 
 @pytest.mark.parametrize("fault", ["fenced", "relative", "ok"])
@@ -523,6 +566,7 @@ async def test_a_file_without_speech_gives_an_empty_transcript(
         ("generate", "cut_answer", Unreachable, "cut"),
         ("generate", "bad_request", PermanentError, "invalid argument"),
         ("generate", "too_long", PermanentError, "token count"),
+        ("generate", "bad_thinking", FatalError, "refuses the settings for gemini-3.8-flash"),
         ("generate", "no_model", FatalError, "no model 'gemini-3.8-flash'"),
         ("generate", "location", FatalError, "not available here"),
         ("generate", "unauthenticated", AuthenticationError, "refuses the key"),
@@ -648,11 +692,70 @@ async def test_recordings_spread_over_the_keys_and_keep_to_theirs(
     assert set.union(*used.values()) == {KEY, SECOND_KEY}
 
 
-async def test_a_refused_key_is_set_aside_for_the_next_one(
+async def test_a_refused_key_is_set_aside_for_the_next_one_and_told_once(
     tmp_path: Path, fake: FakeGemini
 ) -> None:
-    async with bench(tmp_path / "db", fake.url, keys=("not-a-key-at-all-1", KEY)) as on:
-        assert (await on.analyze(recording(tmp_path))).segments
+    bad = "not-a-key-at-all-1"
+    async with bench(tmp_path / "db", fake.url, keys=(bad, KEY)) as on:
+        for number in range(6):
+            assert (await on.analyze(recording(tmp_path, name=f"{number}.mp4"))).segments
+        (told,) = on.engine.remarks
+        assert told.kind == "key_refused"
+        assert told.text.startswith(f"gemini: key 1 of 2 (id {on.engine.key_ids[0]}) is set aside")
+        assert told.data["bucket"] == on.engine.buckets[0]
+    assert bad not in repr(told)
+    assert {r.key for r in fake.requests("start")} == {KEY}, "the wrong key cost no upload"
+
+
+async def test_the_users_own_daily_limit_is_not_taken_for_a_spent_quota_of_the_service(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """A run paused until the provider's midnight, with the service's name on it."""
+    async with bench(tmp_path / "db", fake.url) as on:
+        queue = TaskQueue(on.db)
+        purse = SharedPurse(Spending(on.db, BATCH, "me"), None, 0.3)
+        on.limiter = ApiLimiter(ledger=UsageLedger(queue, BATCH), purse=purse)
+        caught: list[LimitReached] = []
+        for number in range(12):
+            try:
+                await on.analyze(recording(tmp_path, 1200.0, f"{number}.mp4"))
+            except LimitReached as error:
+                caught.append(error)
+        buckets = on.limiter.snapshot().buckets
+    assert len(caught) >= 2
+    for error in caught:
+        assert error.message.startswith("the next request could pass the daily cost limit of $0.3")
+        assert error.is_budget
+    assert [b.exhausted_until for b in buckets] == [None] * len(buckets)
+    assert 0 < fake.spent_usd <= 0.3
+
+
+async def test_a_wrong_model_or_key_costs_no_upload(tmp_path: Path, fake: FakeGemini) -> None:
+    for options, words in (
+        ({"model": "imagined-9"}, "no model 'imagined-9'"),
+        ({"model": "gemini-embedding-2"}, "cannot answer questions"),
+    ):
+        async with bench(tmp_path / words[:8], fake.url, **options) as on:
+            with pytest.raises(FatalError, match=words):
+                await on.analyze(recording(tmp_path))
+    async with bench(tmp_path / "key", fake.url, keys=("not-a-key-at-all-1",)) as on:
+        with pytest.raises(AuthenticationError, match="refuses the key"):
+            await on.analyze(recording(tmp_path))
+    assert {r.op for r in fake.log} == {"model"}
+
+
+async def test_model_and_key_are_looked_at_once_and_only_when_something_is_sent(
+    on: Bench, fake: FakeGemini, tmp_path: Path
+) -> None:
+    fake.fail("model", "overloaded")
+    talks = [recording(tmp_path, name=f"{number}.mp4") for number in range(4)]
+    for talk in talks:
+        assert texts(await on.analyze(talk)) == spoken(talk)
+    assert fake.count("model") == 2, "a service that is busy for a moment harms nobody"
+    async with reopen(on) as later:
+        for talk in talks:
+            await later.analyze(talk)
+    assert fake.count("model") == 2
 
 
 async def test_the_cost_limit_is_never_passed_at_the_service(
@@ -859,3 +962,41 @@ async def test_a_renamed_and_moved_file_is_not_paid_for_again(
         assert again.media.title == "Week 7 - Roots of equations"
         assert len(again.segments) == len(spoken(moved))
     assert (fake.count("generate"), fake.count("start")) == (paid, uploads)
+
+
+# --- other servers -----------------------------------------------------------------------------
+
+
+class Redirector(BaseHTTPRequestHandler):
+    """Sends every request on to `target`, and remembers nothing."""
+
+    target = ""
+
+    def _go(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(307)
+        self.send_header("Location", self.target + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = _go
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+async def test_a_redirect_to_another_server_gets_neither_key_nor_recording(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    handler = type("To", (Redirector,), {"target": fake.url})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        try:
+            async with bench(tmp_path / "db", url) as on:
+                with pytest.raises(FatalError, match="redirects to another server") as caught:
+                    await on.analyze(recording(tmp_path))
+        finally:
+            server.shutdown()
+    assert "base_url" in caught.value.hint
+    assert fake.log == []

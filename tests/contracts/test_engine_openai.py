@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -707,9 +709,10 @@ async def test_a_redirect_to_another_server_gets_neither_key_nor_transcript() ->
     with FakeOpenAI() as fake, ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-        options = {"engine_options": {"base_url": url, "headers": {"api-key": KEY}}}
-        made = registry.make("openai", options, [Secret(KEY)])
-        with pytest.raises(FatalError, match="redirects to another server"):
-            await made.prepare(Bench)  # type: ignore[arg-type]
-        server.shutdown()
+        made = registry.make("openai", {"engine_options": {"base_url": url}}, [Secret(KEY)])
+        try:
+            with pytest.raises(FatalError, match="redirects to another server"):
+                await made.prepare(Bench)  # type: ignore[arg-type]
+        finally:
+            server.shutdown()
     assert fake.log == []

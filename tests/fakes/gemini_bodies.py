@@ -231,6 +231,10 @@ SHAPES: dict[str, tuple[int, dict[str, Any]]] = {
             400, "FAILED_PRECONDITION", "User location is not supported for the API use.",
         ),
     ),
+    "bad_thinking": (
+        400,
+        error(400, "INVALID_ARGUMENT", "Thinking level MINIMAL is not supported for this model."),
+    ),
     "bad_request": (400, error(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")),
     "unauthenticated": (
         401,

@@ -35,7 +35,7 @@ class Request:
     at: float
     """Seconds since the server started."""
     op: str
-    """start, chunk, query, get, list, delete, generate, count, batch, batch_get, ..."""
+    """start, chunk, query, get, list, delete, model, generate, count, batch, batch_get, ..."""
     status: int = 0
     sent: bool = False
     """The answer was written completely."""
@@ -133,6 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
         if rest.startswith("models/") and ":" in rest:
             model, _, verb = rest.removeprefix("models/").partition(":")
             self._model(model, verb, body)
+            return
+        if rest.startswith("models/"):
+            self._describe_model(rest)
             return
         if rest.startswith("files"):
             self._file(method, rest)
@@ -248,6 +251,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(200, self.fake.poll(file))
 
     # --- models ---------------------------------------------------------------------------------
+
+    def _describe_model(self, name: str) -> None:
+        model = name.removeprefix("models/")
+        self.entry = self.fake.note("model", version=self.version, key=self.key, model=model)
+        if self._faulted() or self._bad_key():
+            return
+        if not model.startswith("gemini-"):
+            self._reply(*bodies.SHAPES["no_model"])
+            return
+        can = ["generateContent", "countTokens", "batchGenerateContent"]
+        if "embedding" in model:
+            can = ["embedContent"]
+        self._reply(200, {"name": name, "supportedGenerationMethods": can})
 
     def _model(self, model: str, verb: str, body: dict[str, Any]) -> None:
         ops = {"generateContent": "generate", "countTokens": "count"}

@@ -120,6 +120,41 @@ def test_a_day_is_also_known_by_the_name_of_its_metric() -> None:
     assert read_error(429, body).is_daily
 
 
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("Thinking level MINIMAL is not supported for this model.", FatalError),
+        ("Invalid value at 'generation_config.top_p' (TYPE_FLOAT), 7", FatalError),
+        ("Developer instruction is not enabled for models/gemma-9", FatalError),
+        ("media_resolution is not supported by this model", FatalError),
+        ("Request contains an invalid argument.", PermanentError),
+        (
+            "The video's resolution is not supported by this model's media_resolution",
+            PermanentError,
+        ),
+        ("The input token count exceeds the maximum number of tokens allowed.", PermanentError),
+        ("Unsupported MIME type: video/x-strange", PermanentError),
+    ],
+)
+def test_a_refusal_of_the_settings_stops_the_batch_and_one_of_a_file_does_not(
+    message: str, kind: type[GsvrError]
+) -> None:
+    body = {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": message}}
+    error = classify(read_error(400, body), "answer about a.mp4", model="gemini-3.8-flash")
+    assert type(error) is kind
+    assert message in error.message
+
+
+def test_the_field_that_is_wrong_counts_more_than_the_words() -> None:
+    fields = [{"field": "contents[0].parts[0].file_data", "description": "thinking about it"}]
+    details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": fields}]
+    inner = {"code": 400, "status": "INVALID_ARGUMENT", "message": "thinking", "details": details}
+    assert type(classify(read_error(400, {"error": inner}), "x")) is PermanentError
+    fields[0]["field"] = "generation_config.thinking_config"
+    inner["message"] = "Invalid file."
+    assert type(classify(read_error(400, {"error": inner}), "x")) is FatalError
+
+
 def test_the_model_that_does_not_exist_is_named() -> None:
     made = classify(read_error(*SHAPES["no_model"]), "x", model="gemini-99")
     assert "gemini-99" in made.message

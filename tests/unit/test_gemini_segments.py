@@ -66,7 +66,7 @@ def test_halves_overlap_and_end_somewhere() -> None:
     first, second = window.halves() or (window, window)
     assert (first.start_s, first.end_s, second.start_s, second.end_s) == (0, 300, 295, 600)
     assert not first.whole
-    assert Window(0.0, 59.0).halves() is None
+    assert Window(0.0, 29.0).halves() is None
 
 
 @given(at=st.floats(-100.0, 2000.0))

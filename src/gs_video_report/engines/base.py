@@ -8,7 +8,7 @@ Never: touches the queue, prints, writes reports.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -140,6 +140,33 @@ class TaskContext:
     """Listen a second time to doubtful stretches; what was decided there before counts always."""
     idle: Callable[[bool], None] | None = None
     """idle(True): from now on the task only waits for somebody else, which is not its own time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about a service that people should know although the work goes on."""
+
+    kind: str
+    """`key_refused`, `file_left`."""
+    text: str
+    """One sentence without an end, with no key in it."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """JSON-able facts; `bucket` names the quota's bucket, if there is one."""
+
+
+class Remarking(Protocol):
+    """An engine that has something to tell besides its reports."""
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """All since the engine was made, oldest first; only ever grows."""
+        ...
+
+
+def remarks_of(engine: object) -> Sequence[Remark]:
+    """The remarks of an engine; most have none."""
+    found: Sequence[Remark] = getattr(engine, "remarks", ())
+    return found
 
 
 class Engine(Protocol):

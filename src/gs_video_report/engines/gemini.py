@@ -1,10 +1,12 @@
 """The `gemini` engine: the Gemini service hears and sees the recording itself.
 
-Order: probe, upload once, ask about every stretch, take the uploaded file away, find slides here
-(when the packages are there), check every statement against transcript and slides.
+Order: probe, one free question about model and key, upload once, ask about every stretch, take the
+uploaded file away, find slides here (when the packages are there), check every statement against
+transcript and slides.
 Truth: journaled steps; what is composed here is cheap and pure, and the same after a resume.
 True here: recordings spread over several keys; one whose day is spent or that is refused is set
-aside until its reset, and the others go on with the replies that were paid for already.
+aside until its reset, and the others go on with the replies that were paid for already; people
+are told (`remarks`).
 Never: shows a key, writes outputs, knows the queue.
 Raises: AuthenticationError, LimitReached, ContentBlocked, AnswerUnusable, and what stages raise.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_report, stages
 from gs_video_report.engines import gemini_segments as seg
-from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.base import EngineCapabilities, Estimate, Remark, TaskContext
 from gs_video_report.engines.gemini_batch import POLL_S, BatchLane
 from gs_video_report.engines.gemini_client import (
     Connection,
@@ -43,7 +45,7 @@ from gs_video_report.engines.gemini_options import (
     key_id,
     parse_options,
 )
-from gs_video_report.engines.gemini_parts import Reading
+from gs_video_report.engines.gemini_parts import Fetch, Reading
 from gs_video_report.engines.gemini_request import Asker
 from gs_video_report.engines.gemini_segments import Window
 from gs_video_report.engines.llm.answer import Answer
@@ -55,6 +57,7 @@ from gs_video_report.errors import (
     ConfigError,
     LimitReached,
     PermanentError,
+    RetryableError,
 )
 from gs_video_report.report.model import (
     MediaInfo,
@@ -79,6 +82,9 @@ class _Key:
     id: str
     limit: LimitReached | None = None
     refused: AuthenticationError | None = None
+    checked: bool = False
+    """The service knows it, and the model with it."""
+    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def usable(self, now: datetime) -> bool:
         """Whether it may be tried."""
@@ -149,6 +155,11 @@ class GeminiEngine:
     def buckets(self) -> tuple[str, ...]:
         """One per key."""
         return tuple(bucket_name(self.options.model, key) for key in self.key_ids)
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """See `engines.base.Remarking`."""
+        return self.uploads.remarks
 
     async def prepare(self, compute: ComputeBackend) -> None:
         """Raise DependencyMissing or AuthenticationError before anything starts."""
@@ -221,8 +232,21 @@ class GeminiEngine:
                 if error.resume_at is None or error.is_budget:
                     raise  # the user's own limit: another key would not help
                 key.limit = error
+                self._set_aside(key, "key_spent", error.message)
             except AuthenticationError as error:
+                if key.refused is None:
+                    self._set_aside(key, "key_refused", error.message)
                 key.refused = error
+
+    def _set_aside(self, key: _Key, kind: str, why: str) -> None:
+        """Tell about one key of several; a single one stops the batch, which tells it."""
+        if len(self._keys) < 2:
+            return
+        number = self._keys.index(key) + 1
+        text = f"gemini: key {number} of {len(self._keys)} (id {key.id}) is set aside: {why}"
+        bucket = bucket_name(self.options.model, key.id)
+        if not any(r.text == text for r in self.uploads.remarks):
+            self.uploads.remarks.append(Remark(kind, text, {"bucket": bucket, "reason": why}))
 
     def _pick(self, fingerprint: str) -> _Key:
         """The key for a recording, always the same one while it may be used.
@@ -259,8 +283,9 @@ class GeminiEngine:
                     media.duration_s, self._answer_limit(),
                 )  # fmt: skip
                 reading = Reading(
-                    ctx, link, asker, ctx.template, self.options, self.price, fetch, lost
-                )
+                    ctx, link, asker, ctx.template, self.options, self.price,
+                    self._checked(key, link, fetch), lost,
+                )  # fmt: skip
                 windows = await self._windows(ctx, media.duration_s, reading)
                 if self.options.batch:
                     reading.lane = BatchLane(
@@ -279,6 +304,20 @@ class GeminiEngine:
                 raise
             finally:
                 await upload.leave(delete=delete)
+
+    def _checked(self, key: _Key, link: Connection, fetch: Fetch) -> Fetch:
+        """`fetch`, with model and key looked at first: a wrong one costs no upload."""
+
+        async def run() -> RemoteFile:
+            async with key.checking:
+                if not key.checked:
+                    # what may pass, or is only about this question, shows with the upload
+                    with suppress(RetryableError, PermanentError, LimitReached):
+                        await link.check_model()
+                        key.checked = True
+            return await fetch()
+
+        return run
 
     def _answer_limit(self) -> int:
         known = None if self.price is None else self.price.answer_tokens

@@ -40,6 +40,13 @@ SERVICE = "the Gemini service"
 _MAX_MESSAGE = 240
 _NO_QUOTA = re.compile(r"\blimit: 0\b(?!\.\d)")
 """In the long message of a 429; the details leave out a quotaValue of 0."""
+_SETTINGS = re.compile(
+    r"generation_?config|thinking|temperature|top_?[pk]\b|media_?resolution|max_?output_?tokens"
+    r"|response_?(json_?)?schema|response_?mime_?type|(system|developer) instruction|json mode",
+    re.IGNORECASE,
+)
+"""Words of refusals that are about how is asked, not about what is asked."""
+_OF_FILE = re.compile(r"\b(file|video|audio|image|uri|token count)\b", re.IGNORECASE)
 _KEY_HINT = "check the key: gsvr config set-key gemini"
 _NETWORK_HINT = "check the network connection; what is finished is kept"
 
@@ -60,6 +67,8 @@ class ServiceError:
     """What RetryInfo or Retry-After asks for, seconds in 0..MAX_DELAY_S."""
     has_no_quota: bool = False
     """The quota that is spent is 0: the model is not in the project's tier at all."""
+    fields: tuple[str, ...] = ()
+    """Which fields of the request are wrong (BadRequest), such as `generation_config.top_p`."""
 
     @property
     def is_rate_limit(self) -> bool:
@@ -78,6 +87,15 @@ class ServiceError:
         if self.reasons & {"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED"}:
             return True
         return self.code == 401 or (self.code == 400 and "API key" in self.message)
+
+    @property
+    def is_about_settings(self) -> bool:
+        """A 400 that every recording would get: an option is not for this model."""
+        if self.code != 400 or self.status not in ("", "INVALID_ARGUMENT"):
+            return False
+        if self.fields:
+            return any(_SETTINGS.search(field) for field in self.fields)
+        return bool(_SETTINGS.search(self.message)) and not _OF_FILE.search(self.message)
 
     @property
     def is_missing_file(self) -> bool:
@@ -111,6 +129,7 @@ def read_error(code: int, body: Any, headers: Any = None) -> ServiceError:
         quotas=tuple(_quotas(details)),
         delay_s=None if asked is None else min(asked, MAX_DELAY_S),
         has_no_quota=_NO_QUOTA.search(message) is not None,
+        fields=tuple(_fields(details)),
     )
 
 
@@ -119,6 +138,13 @@ def _quotas(details: Iterable[dict[str, Any]]) -> Iterable[str]:
         for violation in _list(detail.get("violations")):
             if isinstance(violation, dict):
                 yield str(violation.get("quotaId") or violation.get("quotaMetric") or "")
+
+
+def _fields(details: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for detail in details:
+        for violation in _list(detail.get("fieldViolations")):
+            if isinstance(violation, dict) and violation.get("field"):
+                yield str(violation["field"])
 
 
 def _asked_s(details: Iterable[dict[str, Any]], headers: Any) -> float | None:
@@ -215,6 +241,14 @@ def _classify_request(error: ServiceError, what: str, model: str) -> GsvrError:
     if error.status == "FAILED_PRECONDITION" and "ACTIVE" in error.message:
         return RetryableError(
             f"{what}: the uploaded file is not ready yet", retry_after_s=OVERLOADED_DELAY_S
+        )
+    if error.is_about_settings:
+        named = f" for {model}" if model else ""
+        return FatalError(
+            f"{SERVICE} refuses the settings{named}: {error.message or ', '.join(error.fields)}",
+            hint="change or leave out that option of the gemini engine (gsvr config show --origin "
+            "tells where it was set), then run the command again",
+            status=error.code,
         )
     return PermanentError(
         f"{what}: {SERVICE} refuses the request: {error.message or error.code}", status=error.code

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from gs_video_report.engines.base import TaskContext
+from gs_video_report.engines.base import Remark, TaskContext
 from gs_video_report.engines.gemini_client import (
     Connection,
     RemoteFile,
@@ -82,6 +82,8 @@ class Uploads:
     max_poll_s: float = 15.0
     stumble_s: float = 1.0
     counts: FileCounts = field(default_factory=FileCounts)
+    remarks: list[Remark] = field(default_factory=list)
+    """What people should know: files that stay at the service, keys that rest."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _held: dict[tuple[str, str], _Held] = field(default_factory=dict)
 
@@ -90,6 +92,22 @@ class Uploads:
         held = self._held.setdefault((link.key_id, ctx.fingerprint), _Held())
         held.users += 1
         return Upload(self, ctx, link, held)
+
+    def left_there(self, shown: str, why: str) -> None:
+        """A file could not be deleted; told for the first one, the 10th, the 100th ..."""
+        self.counts.delete_failures += 1
+        count = self.counts.delete_failures
+        if str(count).strip("0") != "1":
+            return
+        whose = f"the uploaded copy of {shown}" if count == 1 else f"{count} uploaded copies"
+        self.remarks.append(
+            Remark(
+                "file_left",
+                f"gemini: {whose} could not be deleted at the service ({why}); it deletes what is "
+                "left within 48 hours",
+                {"count": count},
+            )
+        )
 
     def forget(self, upload: Upload) -> None:
         """Called when the last user has left."""
@@ -129,8 +147,12 @@ class Upload:
         try:
             async with asyncio.timeout(LAST_CALL_S):
                 await self._delete_all()
-        except (GsvrError, TimeoutError):
-            self.owner.counts.delete_failures += 1
+        except (GsvrError, TimeoutError) as error:
+            self._left_there(error)
+
+    def _left_there(self, error: Exception) -> None:
+        why = error.message if isinstance(error, GsvrError) else "no answer in time"
+        self.owner.left_there(self.ctx.media.display_name, why.removeprefix("uploaded file: "))
 
     async def _delete_all(self) -> None:
         """Delete every upload, also those that an earlier process made, and note that."""
@@ -151,8 +173,8 @@ class Upload:
     async def _delete_quietly(self, name: str) -> None:
         try:
             await self._delete(name)
-        except GsvrError:
-            self.owner.counts.delete_failures += 1
+        except GsvrError as error:
+            self._left_there(error)
 
     def _params(self) -> dict[str, Any]:
         return {"v": STEP_VERSION, "key": self.link.key_id}

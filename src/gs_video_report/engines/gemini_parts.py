@@ -47,6 +47,8 @@ MAX_ROUNDS = 12
 """Answers about one stretch: the first one and its continuations."""
 MAX_UNREADABLE = 3
 """Unreadable answers in a row to one question."""
+CUT_AT_ONCE = "the model's answer ends before its first line"
+CUT_HINT = "raise max_tokens of the gemini engine, or lower its thinking level"
 MAX_UPLOADS_LOST = 3
 PARTS_AT_ONCE = 3
 SELECT_TOKENS = 200_000
@@ -142,10 +144,10 @@ class Reading:
             collected = _continued(collected, answer, rest)
             if verdict.kind == seg.DONE:
                 return collected
-            at = seg.goes_on_at(answer, rest)
-            if at is None:
-                return await self._halved(rest, collected)
-            rest = rest.rest(at)
+            at, halves = seg.goes_on_at(answer, rest), rest.halves()
+            if at is None and halves is not None:
+                return await self._halved(rest, halves, collected)
+            rest = rest.rest(rest.start_s if at is None else at)
         self._cut_notice(rest)
         return collected
 
@@ -154,29 +156,36 @@ class Reading:
         return self.asker.about(window, expected=seg.answer_tokens(window.length_s))
 
     async def _read(self, window: Window, done: Answer | None, expected: int) -> seg.Verdict:
-        """A readable answer about `window`. Raises: AnswerUnusable after several others."""
+        """A readable answer about `window`. Raises: AnswerUnusable after several others.
+
+        One that was cut before its first line is of no more use, where the stretch cannot be
+        asked for in halves: then the next try may write longer.
+        """
         reason = ""
         for attempt in range(MAX_UNREADABLE):
-            question = self.asker.about(window, done=done, again=attempt > 0, expected=expected)
+            room = expected * 2**attempt if reason == CUT_AT_ONCE else expected
+            question = self.asker.about(window, done=done, again=attempt > 0, expected=room)
             value = await self._reply(question, window.number - 1, attempt)
             verdict = seg.judge(_reply_of(value), self.template, window)
-            if verdict.kind != seg.UNUSABLE:
+            if verdict.kind == seg.CUT and seg.goes_on_at(verdict.answer, window) is None:
+                if window.halves() is not None:
+                    return verdict
+                reason = CUT_AT_ONCE
+            elif verdict.kind != seg.UNUSABLE:
                 return verdict
-            reason = verdict.reason
+            else:
+                reason = verdict.reason
+        hint = CUT_HINT if reason == CUT_AT_ONCE else ""
         raise AnswerUnusable(
             f"{self.ctx.media.display_name}: {reason}, {MAX_UNREADABLE} times "
-            f"(from {clock(window.start_s)} to {clock(window.end_s)})"
+            f"(from {clock(window.start_s)} to {clock(window.end_s)})",
+            hint=hint,
         )
 
-    async def _halved(self, window: Window, collected: Answer) -> Answer | None:
+    async def _halved(
+        self, window: Window, halves: tuple[Window, Window], collected: Answer
+    ) -> Answer | None:
         """The answer was cut before its first line: ask about half as much at a time."""
-        halves = window.halves()
-        if halves is None:
-            raise AnswerUnusable(
-                f"{self.ctx.media.display_name}: the model's answer ends before its first line "
-                f"(from {clock(window.start_s)} to {clock(window.end_s)})",
-                hint="raise max_tokens of the gemini engine, or lower its thinking level",
-            )
         found = [await self._window(half) for half in halves]
         return _joined((window, *halves), [collected, *found])
 

@@ -27,6 +27,8 @@ from gs_video_report.templates.loader import Template
 
 OVERLAP_S = 10.0
 """Longer than most sentences."""
+MIN_HALF_S = 15.0
+"""A stretch whose answer did not get to its first line is not cut smaller than this."""
 EARLY_S = 15.0
 """How far a model's times may lie outside of what it was given."""
 CONTEXT_SHARE = 0.8
@@ -80,7 +82,7 @@ class Window:
 
     def halves(self) -> tuple[Window, Window] | None:
         """Two overlapping halves; None when it is too short for that."""
-        if self.length_s < 2 * MIN_SEGMENT_S:
+        if self.length_s < 2 * MIN_HALF_S:
             return None
         middle = math.floor(self.start_s + self.length_s / 2)
         return (

@@ -22,6 +22,7 @@ from gs_video_report.engines import openai_audio, stages
 from gs_video_report.engines.base import (
     EngineCapabilities,
     Estimate,
+    Remark,
     TaskContext,
     has_budget,
 )
@@ -111,6 +112,11 @@ class OpenAIEngine:
     def buckets(self) -> tuple[str, ...]:
         """One per key."""
         return tuple(self._keys.bucket(key, self._model.name) for key in self._keys.keys)
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """See `engines.base.Remarking`."""
+        return self._keys.remarks
 
     @property
     def model(self) -> Model:

@@ -3,6 +3,7 @@
 True here: a key whose account is spent rests until the time the server told, or for an hour when
 it told none; a refused one rests for the life of the process. The answers it was paid for stay
 in the journal, so another key goes on where it stopped. The user's own limits are no key's fault.
+People are told which one of several rests (`remarks`).
 Never: shows a key, sends anything.
 Raises: why no key may be used, once all of them rest.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gs_video_report.engines import stages
+from gs_video_report.engines.base import Remark
 from gs_video_report.engines.openai_client import ChatClient
 from gs_video_report.engines.openai_options import Key, OpenAIOptions
 from gs_video_report.errors import AuthenticationError, GsvrError, LimitReached
@@ -42,7 +44,8 @@ class KeyRing:
     """All keys of one engine; a server without keys has one that is none."""
 
     def __init__(self, options: OpenAIOptions, keys: Sequence[Key]) -> None:
-        self._host = options.host
+        self._host, self._model = options.host, options.model
+        self.remarks: list[Remark] = []
         self.keys = [KeyInUse(ChatClient(options, key)) for key in keys or (None,)]
 
     @property
@@ -73,14 +76,25 @@ class KeyRing:
     def set_aside(self, key: KeyInUse, error: GsvrError, now: datetime | None = None) -> bool:
         """Let `key` rest if `error` is its own; False when another key would not help."""
         if isinstance(error, AuthenticationError):
+            self._tell(key, "key_refused", error)
             key.error, key.rests_until = error, None
             return True
         if not isinstance(error, LimitReached) or not is_of_key(error):
             return False
         told = error.resume_at
         until = (now or datetime.now(UTC)) + REST if told is None else datetime.fromisoformat(told)
+        self._tell(key, "key_spent", error)
         key.error, key.rests_until = error, until
         return True
+
+    def _tell(self, key: KeyInUse, kind: str, error: GsvrError) -> None:
+        """About one key of several; a single one stops the batch, which tells it."""
+        if len(self.keys) < 2 or key.error is not None:
+            return
+        number, name = self.keys.index(key) + 1, key.client.key_name
+        text = f"openai: key {number} of {len(self.keys)} (id {name}) is set aside: {error.message}"
+        data = {"bucket": self.bucket(key, self._model), "reason": error.message}
+        self.remarks.append(Remark(kind, text, data))
 
 
 def is_of_key(error: LimitReached) -> bool:
