@@ -33,6 +33,7 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.input_expand import expanded
 from gs_video_report.batch.input_parser import InputSpec, scan
+from gs_video_report.batch.rows import neighbour_key
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import NoInputError, ResumeConflict
 
@@ -116,7 +117,8 @@ def batch_key(spec: InputSpec, options: BatchOptions) -> str:
 
 def task_key(video: VideoInput, template: str) -> str:
     """Identity of a task within its batch: the source and the template."""
-    return _digest({"source": video.source, "template": template, "name": video.output_name})
+    identity = [video.source, template, video.output_name]
+    return neighbour_key(video.source, json.dumps(identity))
 
 
 def merge_options(

@@ -127,7 +127,26 @@ def task_key(task: NewTask) -> str:
     if task.task_key:
         return key_text(task.task_key)
     identity = f"{task.video.input_type}\0{task.template}\0{task.video.source}"
-    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return neighbour_key(task.video.source, identity)
+
+
+def neighbour_key(source: str, identity: str) -> str:
+    """56 hexadecimal digits that identify, and are near each other for recordings of one folder.
+
+    Folder, end of the name, digest: so that adding a folder touches a few pages of the index of
+    keys, not one page for each recording, whatever the size of the batch.
+
+    Args:
+        source: path or address.
+        identity: all that makes the task another one.
+    """
+    folder, _, name = source.rpartition("/")
+    tail = name.rpartition(".")[0] or name
+    return (
+        hashlib.sha256(folder.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        + tail.encode("utf-8", "surrogatepass")[-8:].hex().rjust(16, "0")
+        + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    )
 
 
 def error_to_json(error: TaskError) -> str:
