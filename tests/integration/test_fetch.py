@@ -19,7 +19,7 @@ from gs_video_report.batch.planner import merge_options
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.engines.fetch import safe_stem, url_fingerprint
 from gs_video_report.errors import BlockedAddressError, DownloadError, DownloadRefused
-from gs_video_report.media import site_video
+from gs_video_report.media import site_session, site_video
 from gs_video_report.media.download_settings import DownloadSettings
 from gs_video_report.media.probe import probe
 from tests.fakes.web import WebServer
@@ -310,6 +310,18 @@ def test_a_page_cannot_lead_into_a_private_network(
         site_video.fetch(web.url("/page"), tmp_path, allowed)
     if "2130706433" not in where:
         assert isinstance(caught.value, BlockedAddressError)
+
+
+@needs_ytdlp
+def test_a_page_that_does_not_end_is_cut_off(web: WebServer, monkeypatch: Any) -> None:
+    """One filled the memory of the machine."""
+    monkeypatch.setattr(site_session, "MAX_PAGE_BYTES", 1 << 20)
+    page = b"<html><body>" + b"<a href=x>hello</a>" * 500_000
+    web.add("/page", page, content_type="text/html", lengthless=True)
+    with pytest.raises(DownloadRefused, match="the page is longer than 1 MB") as caught:
+        site_video.describe(web.url("/page"), LOCAL)
+    assert caught.value.data["reason"] == "too_large"
+    assert web.requests("/page")[-1].sent < len(page)
 
 
 @needs_ytdlp

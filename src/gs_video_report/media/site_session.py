@@ -2,8 +2,9 @@
 
 True here: every Python connection passes `net_guard.guarded_sockets`, redirects and media hosts
 included; connection code that is not Python (curl, ffmpeg) is never used; plug-ins, configuration
-files and proxies of yt-dlp are not used. What stays outside the guard: a JavaScript runtime that
-yt-dlp may start for YouTube. It computes; it is given no addresses and no network is needed.
+files and proxies of yt-dlp are not used; a page that does not end is cut off. What stays outside
+the guard: a JavaScript runtime that yt-dlp may start for YouTube. It computes; it is given no
+addresses and no network is needed.
 Never: writes.
 Raises: DownloadError, DownloadRefused, BlockedAddressError, UnsupportedInputError.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ INSTALL_HINT = "pip install 'gs-video-report[download]'"
 _PYTHON_HANDLERS = frozenset({"Urllib", "Requests"})
 """yt-dlp's request handlers whose connections are Python sockets."""
 _RUNTIMES: dict[str, dict[str, Any]] = {"deno": {}, "node": {}, "bun": {}, "quickjs": {}}
+MAX_PAGE_BYTES = 64 << 20
+"""Of a page, script or list that is read as a whole; videos are read in blocks."""
+PAGE_BLOCK_BYTES = 256 * 1024
 _NO_FFMPEG = "/nonexistent/ffmpeg"
 
 
@@ -156,11 +160,39 @@ def _downloader(options: dict[str, Any]) -> Any:
     from yt_dlp import YoutubeDL
 
     class GuardedDL(YoutubeDL):  # type: ignore[misc]
+        def urlopen(self, request: Any) -> Any:
+            response = super().urlopen(request)
+            response.read = _bounded(response.read, response.close)
+            return response
+
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
             usable = [h for h in handlers if h.RH_KEY in _PYTHON_HANDLERS]
             return super().build_request_director(usable, preferences)
 
     return GuardedDL(options)
+
+
+class PageTooLong(Exception):
+    """Passes through yt-dlp, which wraps it; becomes our error with the address."""
+
+
+def _bounded(read: Callable[..., bytes], close: Callable[[], None]) -> Callable[..., bytes]:
+    """`read` of a response, which ends: a page that never does would fill the memory."""
+
+    def bounded(size: int | None = None) -> bytes:
+        if size is not None and size >= 0:
+            return read(size)
+        blocks, total = [], 0
+        while block := read(PAGE_BLOCK_BYTES):
+            blocks.append(block)
+            total += len(block)
+            report(0, 0)
+            if total > MAX_PAGE_BYTES:
+                close()
+                raise PageTooLong
+        return b"".join(blocks)
+
+    return bounded
 
 
 def _options(settings: DownloadSettings, pictures: bool) -> dict[str, Any]:
@@ -216,6 +248,12 @@ def _ours(error: Exception, url: str, guard: SocketGuard) -> GsvrError:
     if isinstance(error, OSError) and error.errno in (28, 122):
         return from_os_error(error, "the download", writing=True)
     cause: Any = _cause(error)
+    if isinstance(cause, PageTooLong):
+        return DownloadRefused(
+            f"{shown(url)}: the page is longer than {MAX_PAGE_BYTES >> 20} MB",
+            hint="give the address of the video itself",
+            reason="too_large",
+        )
     response = getattr(cause, "response", None)
     status = getattr(cause, "status", None)
     return site_errors.translate(
