@@ -54,6 +54,15 @@ def test_bullets_are_dropped() -> None:
     assert texts(*rows) == ["first", "second", "third", "-5 degrees"]
 
 
+def test_writing_that_cannot_be_trusted_is_counted_and_specks_are_not() -> None:
+    poor = [box("smudged line", 100, 60 * n, confidence=0.4) for n in range(2, 5)]
+    specks = [box("~~", 300, 300), box("o", 500, 500, 20, confidence=0.5)]
+    specks.append(box("tiny", 9, 9, 40, 5, confidence=0.5))
+    found = arrange([box("real text", 100, 60), *poor, *specks], 1280, 720, "en")
+    assert (found.text, found.unread_lines) == ("real text", 3)
+    assert arrange([], 1280, 720).unread_lines == 0
+
+
 def test_noise_is_dropped() -> None:
     rows = [box("real text", 100, 100), box("~~", 300, 300), box("o", 500, 500, confidence=0.6)]
     rows.append(box("xq9", 500, 600, confidence=0.4))

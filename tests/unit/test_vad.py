@@ -16,9 +16,12 @@ from gs_video_report.media.audio import SAMPLE_RATE, extract_audio
 from gs_video_report.media.vad import (
     WINDOW,
     Chunk,
+    SpeechPlan,
     VadParams,
+    certain_speech,
     merge_spans,
     plan_chunks,
+    plan_speech,
     speech_probabilities,
     speech_spans,
     widen_chunks,
@@ -214,3 +217,27 @@ def test_plan_is_the_same_every_time(tmp_path: Path) -> None:
     assert plan == plan_chunks(str(path))
     assert [chunk.index for chunk in plan] == list(range(len(plan)))
     assert isinstance(plan[0], Chunk)
+
+
+def test_certain_speech_is_narrower_than_the_plan_and_leaves_blips_out() -> None:
+    """The plan takes in doubtful sound and margins; where text is expected is told without."""
+    probabilities = [0.0] * 60 + [0.9] * 40 + [0.35] * 40 + [0.0] * 60 + [0.8] * 4 + [0.0] * 60
+    total = len(probabilities) * WINDOW
+    ((start_s, end_s),) = certain_speech(probabilities, total)
+    assert start_s == pytest.approx(60 * WINDOW / SECOND)
+    assert 100 * WINDOW / SECOND <= end_s <= 141 * WINDOW / SECOND
+    plan = speech_spans(probabilities, total, PARAMS)
+    assert plan[0][0] / SECOND < start_s
+    assert plan[0][1] / SECOND > end_s
+
+
+def test_certain_speech_stays_inside_the_recording() -> None:
+    assert certain_speech([0.9] * 50, 50 * WINDOW - 300) == (
+        (0.0, pytest.approx((50 * WINDOW - 300) / SECOND, abs=0.001)),
+    )
+    assert certain_speech([], 0) == ()
+
+
+def test_an_empty_file_has_an_empty_plan(tmp_path: Path) -> None:
+    (tmp_path / "empty.pcm").touch()
+    assert plan_speech(str(tmp_path / "empty.pcm")) == SpeechPlan((), ())
