@@ -176,6 +176,17 @@ SHAPES: dict[str, tuple[int, bytes, dict[str, str]]] = {
         b'[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]',
         {},
     ),
+    "moderation": (  # OpenRouter
+        403,
+        error(
+            'openai/gpt-4o requires moderation on OpenAI. Your input was flagged for "violence"',
+            "",
+            403,
+            metadata={"reasons": ["violence"]},
+        ),
+        {},
+    ),
+    "no_access": (403, error("You do not have access to this organization.", "forbidden", ""), {}),
     "forbidden": (403, error("Country not supported", "request_forbidden", "unsupported"), {}),
     "no_credit": (402, error("Insufficient Balance", "unknown_error", "invalid_request_error"), {}),
     "quota_spent": (

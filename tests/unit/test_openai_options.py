@@ -152,6 +152,35 @@ def test_retry_after_is_read_in_all_its_forms(
     assert errors.retry_after(headers) == seconds
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Incorrect API key provided",
+        "key management is not available here",
+        "Bearer authentication is required",
+        "a key-value store is needed",
+        "the key_identifier is unknown",
+    ],
+)
+def test_plain_words_of_servers_are_not_taken_for_keys(words: str) -> None:
+    assert errors.shown(words) == words
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-abcdefghijkl",
+        "sk-proj-AbC*****xyz9",
+        "AIzaSyA0123456789",
+        "key-a1b2c3d4e5",
+        "gsk_abcdefgh",
+    ],
+)
+def test_keys_of_known_forms_are_blotted_out_of_texts_of_servers(key: str) -> None:
+    assert errors.shown(f"Incorrect key: {key}.") == "Incorrect key: ****."
+    assert errors.shown(f"Authorization: Bearer {key}1") == "Authorization: ****"
+
+
 def test_texts_of_servers_are_shown_short_and_without_keys() -> None:
     text = errors.shown("bad key my-own-key and sk-abcdefghijkl123 \n" + "x" * 900, "my-own-key")
     assert text.startswith("bad key **** and **** xxx")

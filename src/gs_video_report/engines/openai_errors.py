@@ -44,7 +44,22 @@ _IMAGES = re.compile(
     re.IGNORECASE,
 )
 _KEY_REFUSED = re.compile(r"api[ _-]?key.*(invalid|not valid|incorrect|expired)", re.IGNORECASE)
-_KEY_LIKE = re.compile(r"\b(sk|pk|key|AIza|Bearer)[-_ ]?[A-Za-z0-9*_-]{8,}")
+_FILTERED = re.compile(
+    r"content management policy|requires moderation|(was|been|is) flagged"
+    r"|moderation (blocked|failed)|violates? .*(usage|content) polic",
+    re.IGNORECASE,
+)
+_COUNTRY = re.compile(
+    r"(country|region|territory|location)\b.*not (supported|available)"
+    r"|user location is not supported|unsupported_country",
+    re.IGNORECASE,
+)
+_KEY_LIKE = re.compile(
+    r"\b(?:(?:sk|pk|rk|gsk|xai)[-_]|AIza)[A-Za-z0-9*_-]{8,}"
+    r"|\bkey[-_](?=[A-Za-z_-]*[0-9*])[A-Za-z0-9*_-]{8,}"
+    r"|\bBearer\s+(?=\S*[0-9*])[^\s\"']{8,}"
+)
+"""Forms of keys. Plain words after `key` or `Bearer` are none: a key has digits or stars."""
 _PER_DAY = re.compile(r"per[ -]day|\b[RT]PD\b|daily (limit|quota)", re.IGNORECASE)
 _TRY_AGAIN = re.compile(
     r"try again in (?=\d)(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?", re.IGNORECASE
@@ -140,6 +155,15 @@ def _until(text: str) -> float | None:
 def classify(fail: Failure, server: str, model: str) -> GsvrError:
     """The error for one failed request to `server` (its address, for people)."""
     said = f": {fail.message}" if fail.message else ""
+    if is_filtered(fail):
+        return blocked(server, model, fail.message)
+    if fail.status in (400, 403, 451) and _COUNTRY.search(f"{fail.code} {fail.message}"):
+        return FatalError(
+            f"{server} does not serve the country that the request came from{said}",
+            hint="use a service that does (openai.base_url), or --engine local",
+        )
+    if fail.status in (400, 403) and fail.code == "model_not_found":
+        return _not_found(server, model, said)
     if fail.status in (401, 403) or (fail.status == 400 and _refuses_key(fail)):
         return AuthenticationError(
             f"{server} refused the key (HTTP {fail.status}){said}",
@@ -163,8 +187,6 @@ def classify(fail: Failure, server: str, model: str) -> GsvrError:
         return ContextTooLong(
             f"the request is longer than {model} reads{said}", context_tokens=context_of(fail)
         )
-    if is_filtered(fail):
-        return blocked(server, model, fail.message)
     if refuses_images(fail):
         return FatalError(
             f"{model} at {server} does not take pictures{said}",
@@ -232,7 +254,7 @@ def blocked(server: str, model: str, said: str = "") -> PermanentError:
     """The provider's filter stopped the request or the answer."""
     more = f": {said}" if said else ""
     return PermanentError(
-        f"the content filter of {server} blocked the answer of {model}{more}",
+        f"the content filter of {server} blocked this recording ({model}){more}",
         hint="the other videos go on; for this one use another model, or --engine local",
     )
 
@@ -255,7 +277,7 @@ def context_of(fail: Failure) -> int | None:
 def is_filtered(fail: Failure) -> bool:
     """Whether a content filter refused the request."""
     return fail.status in (400, 403, 422) and (
-        fail.code in _FILTER_CODES or "content management policy" in fail.message.lower()
+        fail.code in _FILTER_CODES or bool(_FILTERED.search(fail.message))
     )
 
 
