@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from gs_video_report.report.batch_pages import build_pages
 from gs_video_report.report.batch_report import (
     EXAMPLES_SHOWN,
     BatchFacts,
     Failure,
     cause_of,
+    engines_text,
     error_files,
     group_failures,
     realtime_factor,
@@ -54,6 +58,31 @@ def test_the_summary_says_how_much_and_how_fast_and_what_next() -> None:
     value = json.loads(made["summary-7f3a.json"])
     assert (value["total"], value["retry"]) == (49, "gsvr batch retry 7f3a --failed")
     assert value["failures"][-1] == {"code": "E_NO_MEDIA", "hint": "copy it again", "count": 2}
+
+
+def test_the_summary_names_the_engines_that_made_the_reports(tmp_path: Path) -> None:
+    """After a fallback it said "Engine openai" of reports by the local engine."""
+    row = {"ref": "b:1", "name": "a.mp4", "template": "t", "media_s": 1.0, "error": None}
+    row |= {"outputs": [], "language": "en", "seconds": 1.0, "attempt": 1, "current": True}
+    made = ("openai", "local", "local", "")
+    tasks = [row | {"status": "completed" if name else "failed", "engine": name} for name in made]
+    tasks.append(row | {"status": "completed", "engine": "gemini", "current": False})
+    listing = tmp_path / "tasks.jsonl"
+    listing.write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    batch = {"batch_id": "7f3a", "name": "x", "template": "t", "engine": "openai", "language": "en"}
+    batch |= {"created_at": "", "tool_version": "1", "elapsed_s": 1.0}
+    states = ("pending", "running", "retrying", "completed", "failed", "cancelled", "skipped")
+    counts = dict.fromkeys(states, 0) | {"completed": 3, "failed": 1, "media_s_done": 3, "usd": 0}
+    found = build_pages(batch, counts, str(listing), str(tmp_path))
+    text = Path(str(found["summary"])).read_text()
+    assert "| Engine | openai (1), local (2) |" in text
+    value = json.loads(Path(str(found["summary"])).with_suffix(".json").read_text())
+    assert (value["engine"], value["engines"]) == ("openai", {"openai": 1, "local": 2})
+
+
+def test_a_batch_of_one_engine_names_it_and_one_without_reports_the_engine_asked_for() -> None:
+    assert engines_text(replace(FACTS, engines={"gemini": 46})) == "gemini"
+    assert engines_text(FACTS) == "local"
 
 
 def test_a_clean_batch_has_no_error_report_and_nothing_to_retry() -> None:

@@ -45,6 +45,7 @@ DONE = ("completed", "skipped")
 class _Sums:
     failures: list[Failure] = field(default_factory=list)
     outputs: Counter[str] = field(default_factory=Counter)
+    engines: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
 
@@ -127,6 +128,8 @@ def _restored(value: dict[str, Any]) -> LibraryEntry:
 def _count(task: dict[str, Any], sums: _Sums) -> None:
     sums.outputs.update(kind_of(path) for path in task["outputs"])
     sums.seconds += task["seconds"] or 0.0
+    if task["status"] in DONE and task["engine"]:
+        sums.engines[task["engine"]] += 1
     error = task["error"]
     if task["status"] == "failed" and error:
         sums.failures.append(
@@ -203,6 +206,7 @@ def _facts(
         index=INDEX,
         command_tail=batch.get("command_tail", ""),
         outputs=dict(sums.outputs),
+        engines=dict(sums.engines),
     )
 
 

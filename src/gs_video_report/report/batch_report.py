@@ -58,6 +58,7 @@ class BatchFacts:
     name: str
     template: str
     engine: str
+    """The one that was asked for; `engines` tells which ones the reports are by."""
     completed: int = 0
     failed: int = 0
     skipped: int = 0
@@ -77,6 +78,8 @@ class BatchFacts:
     """Library page, relative to the summary."""
     outputs: dict[str, int] = field(default_factory=dict)
     """Files written, by kind."""
+    engines: dict[str, int] = field(default_factory=dict)
+    """Reports by the engine that made them; a fallback makes it more than one."""
     command_tail: str = ""
     """Ends the commands that are named."""
 
@@ -195,7 +198,7 @@ def _table(facts: BatchFacts) -> list[tuple[str, str]]:
         ("Open", str(facts.open)),
         ("Length of recordings", clock(facts.media_s)),
         ("Template", escape(facts.template)),
-        ("Engine", escape(facts.engine)),
+        ("Engine", escape(engines_text(facts))),
         ("Batch", escape(facts.batch_id)),
         ("State", escape(facts.status)),
         ("Started", escape(facts.created_at)),
@@ -204,6 +207,16 @@ def _table(facts: BatchFacts) -> list[tuple[str, str]]:
     ]
     always = {"Completed", "Failed", "Length of recordings"}
     return [(k, v) for k, v in rows if k in always or v not in ("", "0", "gsvr")]
+
+
+def engines_text(facts: BatchFacts) -> str:
+    """`openai`, or `openai (3), local (2)`, by reports; without any, the one asked for."""
+    if not facts.engines:
+        return facts.engine
+    if len(facts.engines) == 1:
+        return next(iter(facts.engines))
+    found = sorted(facts.engines.items(), key=lambda item: (item[0] != facts.engine, item[0]))
+    return ", ".join(f"{name} ({count})" for name, count in found)
 
 
 def _errors_text(facts: BatchFacts, groups: Sequence[FailureGroup]) -> str:
