@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,75 @@ async def test_waiting_operations_share_a_commit(tmp_path: Path) -> None:
         await db.write(lambda c: c.set_trace_callback(None))
     assert seen.count("COMMIT") <= 4
     assert sum("INSERT INTO meta" in s for s in seen) == 100
+
+
+def put_many(connection: sqlite3.Connection, names: list[str]) -> list[str | ValueError]:
+    """Puts all in one call; one that is called `bad` is refused, `worse` breaks the whole call."""
+    CALLS.append(names)
+    answers: list[str | ValueError] = []
+    for name in names:
+        put(name)(connection)
+        if name == "worse":
+            raise sqlite3.IntegrityError("worse")
+        answers.append(ValueError(name) if name == "bad" else name)
+    return answers
+
+
+CALLS: list[list[str]] = []
+
+
+async def test_wishes_of_one_kind_are_done_in_one_call_and_each_gets_its_answer(
+    tmp_path: Path,
+) -> None:
+    CALLS.clear()
+    async with await Database.open(tmp_path / "a.db") as db:
+        wishes = [db.delivered(db.submit(name, put_many)) for name in ("a", "bad", "c")]
+        answers = await asyncio.gather(*wishes, return_exceptions=True)
+    assert CALLS == [["a", "bad", "c"]]
+    assert (answers[0], answers[2]) == ("a", "c")
+    assert isinstance(answers[1], ValueError)
+
+
+async def test_a_call_for_many_that_breaks_is_undone_and_tried_for_each_alone(
+    tmp_path: Path,
+) -> None:
+    CALLS.clear()
+    async with await Database.open(tmp_path / "a.db") as db:
+        wishes = [db.delivered(db.submit(name, put_many)) for name in ("a", "worse", "c")]
+        answers = await asyncio.gather(*wishes, return_exceptions=True)
+        assert await keys(db) == ["a", "c"]
+    assert CALLS == [["a", "worse", "c"], ["a"], ["worse"], ["c"]]
+    assert (answers[0], answers[2]) == ("a", "c")
+    assert isinstance(answers[1], sqlite3.IntegrityError)
+
+
+async def test_a_plain_operation_keeps_its_place_between_wishes(tmp_path: Path) -> None:
+    CALLS.clear()
+    async with await Database.open(tmp_path / "a.db") as db:
+        first = [db.submit(name, put_many) for name in ("a", "b")]
+        between = db.submit(lambda c: c.execute("SELECT count(*) FROM meta").fetchone()[0])
+        last = db.submit("c", put_many)
+        await asyncio.gather(*first, last)
+        assert await between == 2
+    assert CALLS == [["a", "b"], ["c"]]
+
+
+async def test_an_answer_that_nobody_waits_for_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection, names: list[str]) -> list[str]:
+        begun.set()
+        assert go_on.wait(10)
+        return names
+
+    async with await Database.open(tmp_path / "a.db") as db:
+        waiting = db.submit("a", slow, told.append)
+        await asyncio.to_thread(begun.wait, 10)
+        waiting.cancel()
+        go_on.set()
+        await db.write(put("b"))
+    assert told == ["a"]
 
 
 async def test_operation_that_ends_the_transaction_is_refused(tmp_path: Path) -> None:

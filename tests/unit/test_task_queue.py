@@ -762,3 +762,99 @@ async def test_a_batch_between_two_tasks_is_not_called_interrupted(
     assert (await commands.batch_state(queue, BATCH)).word == "running"
     lock.close()
     assert (await commands.batch_state(queue, BATCH)).word == "interrupted"
+
+
+# --- many at once ---------------------------------------------------------------------------------
+
+
+async def test_claims_that_wait_side_by_side_share_out_the_most_urgent_tasks(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    claims = [queue.claim(BATCH, lock.worker_id(n), 1 + n % 2, 60) for n in range(3)]
+    got = await asyncio.gather(*claims)
+    assert [[t.task_id for t in tasks] for tasks in got] == [[1], [2, 3], [4]]
+    assert [{t.worker_id for t in tasks} for tasks in got] == [
+        {lock.worker_id(n)} for n in range(3)
+    ]
+    workers = [(await queue.attempts(n))[0]["worker_id"] for n in range(1, 5)]
+    assert workers == [lock.worker_id(n) for n in (0, 1, 1, 2)]
+
+
+async def test_a_completion_that_lost_its_lease_does_not_harm_those_beside_it(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    claimed = await queue.claim(BATCH, lock.worker_id(1), 3, 60)
+    zombie = replace(claimed[1], attempt=claimed[1].attempt - 1)
+    ends = [queue.complete(t, result()) for t in (claimed[0], zombie, claimed[2])]
+    answers = await asyncio.gather(*ends, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None), LeaseLost, type(None)]
+    counts = await queue.counts(BATCH)
+    assert (counts.completed, counts.running) == (2, 1)
+    assert [a["outcome"] for a in await queue.attempts(claimed[1].task_id)] == [None]
+
+
+async def test_usage_of_completions_in_one_commit_is_summed(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    claimed = await queue.claim(BATCH, lock.worker_id(1), 3, 60)
+    spent = result(usage=Usage(1, 10, 20, 0.25))
+    await asyncio.gather(*(queue.complete(t, spent) for t in claimed))
+    row = await queue.batch_columns(BATCH)
+    assert (row["requests"], row["tokens_in"], row["tokens_out"], row["usd"]) == (3, 30, 60, 0.75)
+
+
+async def test_a_worker_ends_a_task_and_takes_the_next_in_one_transaction(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    first = (await queue.claim(BATCH, lock.worker_id(1), 1, 60))[0]
+    (second,) = await queue.complete_and_claim(first, result(), 60)
+    assert (second.task_id, second.worker_id, second.attempt) == (2, lock.worker_id(1), 1)
+    assert await kinds(queue, first.task_id) == ["task.running", "task.completed"]
+    counts = await queue.counts(BATCH)
+    assert (counts.completed, counts.running) == (1, 1)
+
+
+async def test_a_turn_whose_lease_was_lost_gives_the_next_task_back(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    first = (await queue.claim(BATCH, lock.worker_id(1), 1, 60))[0]
+    zombie = replace(first, attempt=0)
+    with pytest.raises(LeaseLost):
+        await queue.complete_and_claim(zombie, result(), 60)
+    await asyncio.gather(*queue._given_back)
+    second = await queue.get_task(2)
+    assert (second.status, second.attempt) == (TaskStatus.PENDING, 1)
+    assert [a["outcome"] for a in await queue.attempts(2)] == ["released"]
+    assert (await queue.get_task(1)).status is TaskStatus.RUNNING
+
+
+async def test_a_turn_at_the_end_of_the_batch_completes_and_gives_nothing(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    everything = await queue.claim(BATCH, lock.worker_id(1), 100, 60)
+    for task_ in everything:
+        assert await queue.complete_and_claim(task_, result(), 60) == []
+    counts = await queue.counts(BATCH)
+    assert (counts.completed, counts.open) == (len(everything), 0)
+
+
+async def test_callers_that_add_at_once_share_numbers_without_gaps(queue: TaskQueue) -> None:
+    """Two add the same task; it belongs to the first of them."""
+    before = (await queue.counts(BATCH)).total
+    adds = [queue.add_tasks(BATCH, [task(n)]) for n in (901, 902, 901, 903)]
+    assert await asyncio.gather(*adds) == [1, 1, 0, 1]
+    rows = await queue.db.read(
+        "SELECT seq, source FROM tasks WHERE seq > ? ORDER BY seq", (before,)
+    )
+    assert [(r["seq"] - before, r["source"][-7:-4]) for r in rows] == [
+        (1, "901"), (2, "902"), (3, "903")
+    ]  # fmt: skip
+
+
+async def test_adding_to_a_batch_that_is_not_there_does_not_harm_those_beside_it(
+    queue: TaskQueue,
+) -> None:
+    adds = [queue.add_tasks(b, [task(950)]) for b in ("ffff0000", BATCH)]
+    missing, added = await asyncio.gather(*adds, return_exceptions=True)
+    assert isinstance(missing, NotFoundError)
+    assert added == 1
