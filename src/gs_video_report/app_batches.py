@@ -369,11 +369,17 @@ async def metrics(
 
 
 async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
-    """`gsvr quota`: today's usage per model and key, against the configured limits."""
+    """`gsvr quota`: today's usage per model and key, limits, money in doubt, keys that rest."""
+    from gs_video_report.batch.doubt import held_by_dead
     from gs_video_report.batch.limiter_models import PACIFIC, day_start, next_day_start
     from gs_video_report.batch.limits import bucket_config
     from gs_video_report.batch.spending import iso_ms
-    from gs_video_report.terminal.quota import quota_lines, quota_rows
+    from gs_video_report.terminal.quota import (
+        doubtful_lines,
+        quota_lines,
+        quota_rows,
+        set_aside_lines,
+    )
 
     command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)
     config = app.load(command)
@@ -382,15 +388,41 @@ async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
     try:
         async with queue_of(config, read_only=True) as queue:
             used = await queue.usage_by_key(iso_ms(since))
+            aside = await queue.keys_set_aside(iso_ms(since))
+            held = [one.to_dict() for one in await held_by_dead(queue.db)]
     except NotFoundError:
-        used = []
+        used, aside, held = [], [], []
     limits = {
         name: bucket_config(name, config.engine_options(name)) for name in ("gemini", "openai")
     }
     rows = quota_rows(used, limits, reset, now)
     if json:
-        say_json({"v": 1, "type": "quota", "since": iso_ms(since), "keys": rows})
+        told = {"keys": rows, "set_aside": aside, "doubtful": held}
+        say_json({"v": 1, "type": "quota", "since": iso_ms(since), **told})
         return OK
-    for line in quota_lines(rows, since, reset):
+    lines = quota_lines(rows, since, reset) + set_aside_lines(aside) + doubtful_lines(held)
+    for line in lines:
+        say(line)
+    return OK
+
+
+async def release_doubtful(config_file: Path | None, db: str | None, json: bool, yes: bool) -> int:
+    """`gsvr quota --release-doubtful`: what killed runs had set aside counts as not spent."""
+    from gs_video_report.batch.doubt import held_by_dead, let_go
+    from gs_video_report.terminal.quota import doubtful_lines
+    from gs_video_report.terminal.styles import money
+
+    command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)
+    async with queue_of(app.load(command), read_only=False) as queue:
+        held = await held_by_dead(queue.db)
+        if held:
+            total = money(sum(one.usd for one in held))
+            confirm(yes, f"Take {total} as not spent? The provider's own log tells whether it was")
+            held = await let_go(queue.db)
+    told = [one.to_dict() for one in held]
+    if json:
+        say_json({"v": 1, "type": "quota", "released": told})
+        return OK
+    for line in doubtful_lines(told, released=True) or ["Nothing is held for runs that ended."]:
         say(line)
     return OK

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -198,6 +198,14 @@ def doctor(
 
 @root_app.command("quota", rich_help_panel=RUN)
 def quota(
+    release_doubtful: Annotated[
+        bool,
+        typer.Option(
+            "--release-doubtful",
+            help="Count what killed runs had set aside for unanswered requests as not spent.",
+        ),
+    ] = False,
+    yes: o.Yes = False,
     config: o.ConfigFile = None,
     db: o.Db = None,
     json: o.Json = False,
@@ -206,7 +214,12 @@ def quota(
     """What was spent today per model and key, the limits, and when the next day begins."""
     from gs_video_report import app_batches
 
-    run(Faces(json, verbose), lambda: app_batches.quota(config, db, json))
+    def work() -> Coroutine[Any, Any, int]:
+        if release_doubtful:
+            return app_batches.release_doubtful(config, db, json, yes)
+        return app_batches.quota(config, db, json)
+
+    run(Faces(json, verbose), work)
 
 
 def build(words: Sequence[str] | None = None) -> typer.Typer:

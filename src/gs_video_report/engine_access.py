@@ -4,17 +4,18 @@ Keys come from `--api-key-file` (or `-`, standard input), then the environment, 
 (if wanted), the key file of `gsvr config set-key` and the configuration, in this order. Several
 keys: one a line, or separated by commas in a variable.
 Never: writes a key anywhere, puts one into an error.
-Raises: ConfigError (damaged key file), FileUnreadableError, UsageError.
+Raises: ConfigError (damaged key file), UsageError.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gs_video_report.config_values import Secret
-from gs_video_report.errors import UsageError, from_os_error
+from gs_video_report.errors import UsageError
 
 if TYPE_CHECKING:
     from gs_video_report.config import Config
@@ -69,18 +70,49 @@ def keys_for(config: Config, engine: str, key_file: str | None) -> tuple[Secret,
 
 
 def read_key_file(path: str) -> str:
-    """The text of a key file, or of standard input for `-`. Raises: UsageError when empty."""
+    """The text of a key file, or of standard input for `-`.
+
+    Raises: UsageError when it is empty or cannot be read, or is a key instead of a path.
+    """
     if path == "-":
         text = sys.stdin.read(MAX_KEY_FILE_BYTES)
     else:
         try:
             with Path(path).open("rb") as file:
                 text = file.read(MAX_KEY_FILE_BYTES).decode("utf-8-sig", "replace")
-        except OSError as error:
-            raise from_os_error(error, path) from error
+        except (OSError, ValueError) as error:
+            if looks_like_key(path):
+                raise _key_instead_of_file() from None  # the cause would quote it
+            raise _unreadable(path, error) from None
     if not text.strip():
         raise UsageError(f"{'standard input' if path == '-' else path}: there is no key in it")
     return text
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether a text that should be a path is rather a key: one long word without a folder."""
+    if re.match(r"(AIza|AQ\.|sk-|gsk_|hf_|xai-|Bearer\s)", text):
+        return True
+    is_word = re.fullmatch(r"[A-Za-z0-9_.=+-]{24,}", text) is not None
+    is_file_name = re.search(r"\.[A-Za-z]{1,5}$", text) is not None
+    return is_word and not is_file_name and re.search(r"\d", text) is not None
+
+
+def _key_instead_of_file() -> UsageError:
+    return UsageError(
+        "--api-key-file takes the name of a file with the key in it; what was given looks like "
+        "the key itself",
+        hint="store the key with gsvr config set-key ENGINE, or write it into a file. The shell "
+        "may have kept what was typed in its history",
+    )
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> UsageError:
+    reason = getattr(error, "strerror", None) or "not a file name"
+    return UsageError(
+        f"--api-key-file {path}: cannot be read ({reason})",
+        hint="check the name and the permissions of the file; - reads the key from standard input",
+    )
 
 
 def _split(text: str) -> tuple[Secret, ...]:

@@ -39,7 +39,13 @@ from gs_video_report.batch.worker_pool import (
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.engines import jobs
 from gs_video_report.engines.base import Engine
-from gs_video_report.errors import DownloadError, GsvrError, NetworkOutage, Unreachable
+from gs_video_report.errors import (
+    DownloadError,
+    GsvrError,
+    LimitReached,
+    NetworkOutage,
+    Unreachable,
+)
 from gs_video_report.templates.loader import load_template
 from tests.support.gemini import make_engine, probe_of
 
@@ -56,6 +62,7 @@ class Told:
     released: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
+    limits: list[tuple[str, int]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def task_started(self, task: VideoTask, slot: int) -> None: ...
@@ -78,6 +85,9 @@ class Told:
 
     def service_back(self, outage: Outage, seconds: float) -> None:
         self._note(self.back, outage.label)
+
+    def limit_reached(self, error: LimitReached, finishing: int) -> None:
+        self._note(self.limits, (error.message, finishing))
 
     def _note(self, where: list[Any], what: Any) -> None:
         where.append(what)

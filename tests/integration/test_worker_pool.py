@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchRow,
@@ -23,6 +24,7 @@ from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.batch.task_runner import MeteredLimiter
 from gs_video_report.batch.worker_pool import StopReason, TaskControl, WorkerPool
 from gs_video_report.errors import (
     ComputeCrashed,
@@ -49,6 +51,7 @@ class Recorder:
     skipped: list[int] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
 
     def task_started(self, task: VideoTask, slot: int) -> None: ...
 
@@ -72,6 +75,9 @@ class Recorder:
 
     def service_back(self, outage: Outage, seconds: float) -> None:
         self.back.append(outage.label)
+
+    def limit_reached(self, error: LimitReached, finishing: int) -> None:
+        self.limits.append(finishing)
 
 
 @dataclass
@@ -317,6 +323,56 @@ async def test_fatal_errors_and_limits_stop_the_batch_and_keep_the_tasks(
     outcome = await bench.pool(run, parallel=3).run()
     assert outcome.reason is reason
     assert outcome.error is error
+    assert set((await bench.statuses()).values()) == {TaskStatus.PENDING}
+
+
+async def test_videos_that_have_their_answers_are_finished_after_a_limit(bench: Bench) -> None:
+    """They were cancelled and ended as "0 done", with everything paid."""
+    asked, composing = asyncio.Event(), asyncio.Event()
+
+    async def run(task: VideoTask, control: TaskControl) -> TaskResult:
+        steps = MeteredLimiter(ApiLimiter(), control)
+        if task.seq == 3:
+            await asyncio.wait_for(asked.wait(), 5)
+            raise LimitReached("quota")
+        async with steps.reserve("b", tokens=10):
+            pass
+        asked.set()
+        while not control.no_more_requests:
+            await asyncio.sleep(0)
+        composing.set()
+        if task.seq == 2:  # needs one more
+            async with steps.reserve("b", tokens=10):
+                raise AssertionError
+        assert not control.stopping.is_set()
+        return TaskResult(media_s=1.0)
+
+    outcome = await bench.pool(run, parallel=3).run()
+    assert outcome.reason is StopReason.LIMIT
+    assert composing.is_set()
+    assert bench.listener.limits == [2]
+    assert {seq for seq, s in (await bench.statuses()).items() if s is TaskStatus.COMPLETED} == {1}
+    assert set((await bench.statuses()).values()) == {TaskStatus.COMPLETED, TaskStatus.PENDING}
+
+
+async def test_a_stop_ends_also_what_a_limit_left_to_finish(bench: Bench) -> None:
+    asked = asyncio.Event()
+
+    async def run(task: VideoTask, control: TaskControl) -> TaskResult:
+        if task.seq == 2:
+            await asyncio.wait_for(asked.wait(), 5)
+            raise LimitReached("quota")
+        async with MeteredLimiter(ApiLimiter(), control).reserve("b", tokens=10):
+            asked.set()
+        while not control.no_more_requests:
+            await asyncio.sleep(0)
+        pool.stop(0.0)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    pool = bench.pool(run, parallel=2)
+    outcome = await pool.run()
+    assert outcome.reason is StopReason.LIMIT
     assert set((await bench.statuses()).values()) == {TaskStatus.PENDING}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -14,6 +14,7 @@ from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchRow,
     BatchStatus,
+    Doubt,
     OutputFile,
     TaskResult,
     TaskStatus,
@@ -42,6 +43,8 @@ class State:
     row: BatchRow
     counts: BatchCounts
     word: str
+    hint: str = ""
+    doubt: Doubt = field(default_factory=Doubt)
 
 
 COUNTS = BatchCounts(

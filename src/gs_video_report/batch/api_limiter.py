@@ -19,6 +19,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -66,17 +67,20 @@ class Reservation(Claim):
         tokens_in: int | None = None,
         tokens_out: int = 0,
         usd: float | None = None,
+        in_doubt: bool = False,
     ) -> None:
         """Say what was really used; also tells that the provider accepted the request.
 
         Args:
             tokens_in, usd: None = as estimated.
+            in_doubt: no answer came, so the figures are the most that it may have cost.
 
         Raises: RuntimeError when called twice or before the quota was granted.
         """
         tokens_in = self.tokens if tokens_in is None else tokens_in
         usd = self.usd if usd is None else usd
-        self._limiter._settle(self, self._entry(self.requests, tokens_in, tokens_out, usd))
+        entry = self._entry(self.requests, tokens_in, tokens_out, usd)
+        self._limiter._settle(self, replace(entry, in_doubt=in_doubt))
         self._limiter._succeed(self)
 
     def cancel(self) -> None:

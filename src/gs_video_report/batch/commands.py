@@ -11,7 +11,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchRow,
     BatchStatus,
+    Doubt,
     TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.doubt import doubt_of
+from gs_video_report.batch.event_reads import run_hint
 from gs_video_report.batch.process_lock import is_alive, process_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import NotFoundError, UsageError
@@ -36,6 +39,9 @@ class BatchState:
     counts: BatchCounts
     live: bool
     """A process works on it now."""
+    doubt: Doubt = field(default_factory=Doubt)
+    hint: str = ""
+    """What to do about the reason of the pause; empty when it is not paused, or not known."""
 
     @property
     def word(self) -> str:
@@ -48,7 +54,9 @@ class BatchState:
 async def batch_state(queue: TaskQueue, ref: str) -> BatchState:
     """State of the batch `ref`. Raises: NotFoundError, UsageError when ambiguous."""
     row = await queue.get_batch(ref)
-    return await _state(queue, row, await queue.counts(row.batch_id))
+    state = await _state(queue, row, await queue.counts(row.batch_id))
+    hint = await run_hint(queue.db, row.batch_id) if row.status is BatchStatus.PAUSED else ""
+    return replace(state, hint=hint, doubt=await doubt_of(queue.db, row.batch_id))
 
 
 async def batch_states(queue: TaskQueue, limit: int = 50) -> list[BatchState]:

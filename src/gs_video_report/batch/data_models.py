@@ -405,6 +405,16 @@ class BatchCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """US dollars of one batch that may not have been spent."""
+
+    counted: float = 0.0
+    """Part of what the batch has spent: requests that ended without an answer."""
+    held: float = 0.0
+    """Not part of it: requests in flight when a process died."""
+
+
+@dataclass(frozen=True, slots=True)
 class BatchResult:
     """How a run of a batch ended."""
 
@@ -424,6 +434,14 @@ class BatchResult:
     """Changes of concurrency in this run, oldest first: (ISO-8601 UTC, {old, new, reason})."""
     usd_reused: float = 0.0
     """What answers cost that were paid before and used again; not in `counts.usd`."""
+    usd_in_doubt: float = 0.0
+    """Part of `counts.usd`: the most that requests may have cost to which no answer came."""
+    usd_held: float = 0.0
+    """Not part of it: the most that requests in flight may have cost when a process was killed."""
+    hint: str = ""
+    """What to do about the reason why the run ended early."""
+    remarks: tuple[str, ...] = ()
+    """What the engine had to say about its service, one sentence each."""
 
 
 def check_task_transition(old: TaskStatus, new: TaskStatus) -> None:

@@ -78,6 +78,12 @@ async def batch_story(db: Database, batch_id: str, limit: int = STORY_LENGTH) ->
     return [_event(row) for row in reversed(rows)]
 
 
+async def run_hint(db: Database, batch_id: str) -> str:
+    """What the newest ended run of the batch advised; empty when it had nothing to advise."""
+    rows = await db.read(query("newest_of_kind"), (batch_id, RUN_ENDED))
+    return str(json.loads(rows[0]["data"]).get("hint") or "") if rows else ""
+
+
 async def runs(db: Database, batch_id: str) -> list[Run]:
     """The last runs of the batch, the oldest first; empty before the first."""
     rows = await db.read(query("run_events"), (batch_id, RUN_STARTED, RUN_ENDED, KNOWN_RUNS))

@@ -49,6 +49,8 @@ class UsageEntry:
     usd: float
     hold: str = ""
     """The money set aside for it, which the row takes the place of; empty = none."""
+    in_doubt: bool = False
+    """No answer came: it is counted in full, and may have cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class UsageLedger:
             batch_id=self.batch_id,
             at=iso_ms(entry.at),
             hold=entry.hold,
+            in_doubt=entry.in_doubt,
         )
 
     async def usage_since(
@@ -79,8 +80,10 @@ def _check(sums: Sums, doubt: Sums, usd: float, limit: float | None, resume_at: 
     if limit is None or Sums(sums.spent, doubt.held).fits(usd, limit):
         return
     parts = [f"${sums.spent:.4f} spent", f"up to ${usd:.4f} more"]
+    freed = ""
     if doubt.held:
         parts.insert(1, f"${doubt.held:.4f} perhaps spent by a run that was killed")
+        freed = "; if the provider did not charge for those: gsvr quota --release-doubtful"
     which, option = ("daily cost limit", "--daily-cost-limit")
     if resume_at is None:
         which, option = ("cost limit", "--cost-limit")
@@ -88,7 +91,7 @@ def _check(sums: Sums, doubt: Sums, usd: float, limit: float | None, resume_at: 
     later = "it goes on after midnight, or with" if resume_at else "resume the batch with"
     raise LimitReached(
         f"the next request could pass the {which} of ${limit:g} ({', '.join(parts)})",
-        hint=f"{later} a higher {option}",
+        hint=f"{later} a higher {option}{freed}",
         **(told if resume_at is None else told | {"resume_at": resume_at}),
     )
 

@@ -33,6 +33,7 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.doubt import doubt_of
 from gs_video_report.batch.event_reads import waiting_lengths
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
 from gs_video_report.batch.limits import (
@@ -61,9 +62,9 @@ from gs_video_report.compute import machine
 from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.base import Engine
+from gs_video_report.engines.base import Engine, remarks_of
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
-from gs_video_report.errors import ExitCode, GsvrError, from_os_error
+from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
 from gs_video_report.files import make_dirs, sweep_temps, temp_name, write_atomic
 from gs_video_report.media.download_settings import check_cookies
 from gs_video_report.templates.loader import Template, load_template
@@ -71,6 +72,7 @@ from gs_video_report.terminal.log_face import LogSink
 from gs_video_report.terminal.network import back_text, lost_text
 from gs_video_report.terminal.notices import tuning_text
 from gs_video_report.terminal.printer import Printer, TaskLine
+from gs_video_report.terminal.styles import plural
 from gs_video_report.terminal.summary import (
     FailureGroup,
     KeptWork,
@@ -159,6 +161,10 @@ class BatchProcessor:
     _limit_usd: float | None = None
     _cost_warned: bool = False
     _cadence: Cadence | None = None
+    _engine_now: Engine | None = None
+    _remarks_told: int = 0
+    """Of the present engine."""
+    _remarks: list[str] = field(default_factory=list)
 
     async def run(self) -> BatchResult:
         """Drain the batch (or stop on request) and say how it ended."""
@@ -291,6 +297,7 @@ class BatchProcessor:
 
     async def _round(self, parts: _Parts, engine: Engine, monitor: ProgressMonitor) -> PoolOutcome:
         """One pool on one engine."""
+        self._engine_now, self._remarks_told = engine, 0
         batch_id, options, queue = self.row.batch_id, self.row.options, parts.queue
         # A free engine has no budget to watch; a paid one counts what the batch spent before.
         paid, name = engine.capabilities.needs_network, engine.capabilities.name
@@ -333,6 +340,7 @@ class BatchProcessor:
         try:
             outcome = await pool.run()
         finally:
+            self._tell_remarks()
             await limiter.flush()
         return outcome
 
@@ -387,6 +395,8 @@ class BatchProcessor:
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
         self._write_progress(monitor)
+        doubt = await doubt_of(self.database, batch_id)
+        message = failed.message if failed else ""
         result = BatchResult(
             batch_id=batch_id,
             status=self.row.status,
@@ -399,8 +409,11 @@ class BatchProcessor:
             command_tail=self.settings.command_tail,
             tuning=tuple(self._record.changes) if self._record else (),
             usd_reused=await queue.usd_reused(batch_id),
+            usd_in_doubt=doubt.counted,
+            usd_held=doubt.held,
+            hint=failed.hint if failed else "",
+            remarks=tuple(self._remarks),
         )
-        message = failed.message if failed else ""
         self._keep_limits()
         if self._record is not None:
             await self._record.ended(result, message, pages.summary)
@@ -431,7 +444,9 @@ class BatchProcessor:
             "counts": asdict(result.counts),
             "elapsed_s": round(result.elapsed_s, 1),
             "resume_at": result.resume_at,
-            "error": None if error is None else {"code": error.code, "message": error.message},
+            "error": None
+            if error is None
+            else {"code": error.code, "message": error.message, "hint": error.hint},
         }
         with contextlib.suppress(OSError):
             send_in_background(url, message, os.environ.get("GSVR_WEBHOOK_SECRET", ""))
@@ -494,6 +509,20 @@ class BatchProcessor:
             self._trace.limiter(snapshot)
         self._record.keep("limiter", limiter_facts(snapshot))
 
+    def tell(self, text: str, **facts: Any) -> None:
+        """On the screen, in the log, and for `gsvr batch watch`."""
+        self.printer.note(text)
+        if self._record is not None:
+            self._record.keep("note", {"text": text, **facts})
+
+    def _tell_remarks(self) -> None:
+        """What the engine says about its service, each once."""
+        found = remarks_of(self._engine_now)
+        for remark in found[self._remarks_told :]:
+            self._remarks_told += 1
+            self._remarks.append(remark.text)
+            self.tell(remark.text, kind=remark.kind, **remark.data)
+
     def count_finished(self) -> None:
         """A task ended: checkpoints are also taken by number."""
         if self._cadence is not None:
@@ -512,6 +541,7 @@ class BatchProcessor:
                 monitor.resources(psutil.cpu_percent(), self._memory_bytes())
                 self._write_progress(monitor)
                 self._watch_cost(monitor)
+                self._tell_remarks()
             if now - limits_at >= LIMITS_S:
                 limits_at = now
                 self._keep_limits()
@@ -526,9 +556,7 @@ class BatchProcessor:
         if spent >= COST_WARNING * limit:
             self._cost_warned = True
             text = f"{spent / limit:.0%} of the cost limit is spent (${spent:.2f})"
-            self.printer.note(text)
-            if self._record is not None:
-                self._record.keep("note", {"text": text})
+            self.tell(text)
 
     def _memory_bytes(self) -> int:
         """Resident memory of this process and its compute processes."""
@@ -652,11 +680,13 @@ class _Listener:
     def service_back(self, outage: Outage, seconds: float) -> None:
         self._tell(back_text(outage, seconds))
 
+    def limit_reached(self, error: LimitReached, finishing: int) -> None:
+        videos = plural(finishing, "video")
+        verb = "has its answers and is" if finishing == 1 else "have their answers and are"
+        self._tell(f"{error.message}: no more requests are sent; {videos} {verb} still finished")
+
     def _tell(self, text: str) -> None:
-        """On the screen, and for `gsvr batch watch`."""
-        self.printer.note(text)
-        if self.processor._record is not None:
-            self.processor._record.keep("note", {"text": text})
+        self.processor.tell(text)
 
     def _left(self, task: VideoTask) -> None:
         if self.trace is not None:

@@ -50,6 +50,8 @@ class RunRecord:
             "report_index": result.report_index,
             "error_report": result.error_report,
             "summary": summary,
+            "hint": result.hint,
+            "remarks": list(result.remarks),
         }
         await self._add(RUN_ENDED, {"process": self.process_id, **facts})
 

@@ -15,6 +15,7 @@ from typing import Any
 from gs_video_report.batch.batch_store import BatchStore
 from gs_video_report.batch.clock import parse_iso
 from gs_video_report.batch.data_models import TaskStatus, Usage, VideoTask
+from gs_video_report.batch.doubt import IN_DOUBT
 from gs_video_report.batch.rows import exact, json_text, task_from_row
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.task_moves import add_events
@@ -121,6 +122,17 @@ class TaskReads(BatchStore):
         event = (self._now(), batch_id, task_id, kind, json_text(dict(data)))
         await self.db.write(lambda connection: add_events(connection, [event]))
 
+    async def keys_set_aside(self, since: str) -> list[dict[str, Any]]:
+        """Keys that a provider refused, or whose day was spent, from `since` (ISO-8601 UTC) on.
+
+        Each: at, kind (`key_refused`, `key_spent`), bucket, reason; the newest of a bucket.
+        """
+        rows = await self.db.read(query("keys_set_aside"), (since,))
+        found = ({"at": row["at"], **json.loads(row["data"])} for row in rows)
+        newest = {str(one.get("bucket", "")): one for one in found}
+        names = ("at", "kind", "bucket", "reason")
+        return [{name: str(one.get(name, "")) for name in names} for one in newest.values()]
+
     # --- remembered fingerprints ----------------------------------------------------------------
 
     async def remembered_fingerprint(self, path: str, size_bytes: int, mtime_ns: int) -> str | None:
@@ -149,6 +161,7 @@ class TaskReads(BatchStore):
         task_id: int | None = None,
         at: str | None = None,
         hold: str = "",
+        in_doubt: bool = False,
     ) -> None:
         """Add one row to the ledger, at the time of the request; none for no requests.
 
@@ -156,6 +169,7 @@ class TaskReads(BatchStore):
             key_id: tells keys apart; a fingerprint, never the key.
             at: ISO-8601 UTC; None means now.
             hold: the money set aside for it ends in the same transaction; empty = none was.
+            in_doubt: leaves an event, too: no answer came, and the row holds the most it may cost.
         """
         row = {
             "at": at or self._now(), "batch_id": batch_id, "task_id": task_id,
@@ -166,6 +180,10 @@ class TaskReads(BatchStore):
         def work(connection: sqlite3.Connection) -> None:
             if usage.requests:
                 connection.execute(query("insert_usage"), row)
+            if in_doubt and usage.usd:
+                facts = json_text({"usd": usage.usd, "provider": provider, "model": model})
+                event = (str(row["at"]), batch_id, task_id, IN_DOUBT, facts)
+                add_events(connection, [event])
             if hold:
                 connection.execute(query("drop_hold"), (hold,))
 

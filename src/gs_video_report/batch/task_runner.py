@@ -162,21 +162,27 @@ class MeteredLimiter:
         self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
     ) -> AbstractAsyncContextManager[Any]:
         """See `ApiLimiter.reserve`."""
-        return self._metered(
-            self.limiter.reserve(bucket, requests=requests, tokens=tokens, usd=usd)
-        )
+        reservation = self.limiter.reserve(bucket, requests=requests, tokens=tokens, usd=usd)
+        return self._metered(reservation, is_paid=tokens > 0)
 
     @asynccontextmanager
-    async def _metered(self, reservation: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+    async def _metered(
+        self, reservation: AbstractAsyncContextManager[Any], *, is_paid: bool
+    ) -> AsyncIterator[Any]:
+        self.control.asks()
         self.control.call(time.monotonic(), opened=1)
+        self.control.quota_waits += 1
         granted, quota = 0, None
         try:
             async with reservation as quota:
                 granted = 1
+                self.control.quota_waits -= 1
+                self.control.has_answers |= is_paid
                 self.control.call(time.monotonic(), running=1)
                 with self._answer():
                     yield quota
         finally:
+            self.control.quota_waits -= 1 - granted
             self.control.call(time.monotonic(), opened=-1, running=-granted)
             used = getattr(quota, "used", None)
             if used is not None:
@@ -225,7 +231,7 @@ class JournaledSteps:
         key = step_key(self.fingerprint, name, part, params)
         value = await self._look(name, part, params, artifacts)
         if value is not MISSING:
-            self.account.found(key, value)
+            self._found(key, value)
             return value
         if self.control.stopping.is_set():
             raise StepCancelled("stopped before the next step", stage=name)
@@ -233,12 +239,16 @@ class JournaledSteps:
             value = await self.journal.get(self.fingerprint, name, part, params)
             if value is not MISSING and self._whole(value, artifacts):
                 self.reused += 1
-                self.account.found(key, value)
+                self._found(key, value)
                 return value
             if value is not MISSING:  # its artifacts are gone: this value is of no use any more
                 await self.journal.forget(self.fingerprint, name, part, params)
             self.account.ran(key)
             return await self._run(name, fn, part, params)
+
+    def _found(self, key: str, value: Any) -> None:
+        self.account.found(key, value)
+        self.control.has_answers |= self.account.reused.requests > 0
 
     async def known(self, name: str, params: Mapping[str, Any]) -> dict[int, Any]:
         """Part -> value of what is journaled for this content. See `TaskContext.known`."""

@@ -32,6 +32,7 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.doubt import doubt_of
 from gs_video_report.batch.event_reads import Event, Run
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.snapshot import Snapshot
@@ -268,6 +269,7 @@ class Watcher:
         ended = last[0].ended if last else None
         data = ended.data if ended else {}
         code = exit_code(self.row.status, counts, last[0] if last else None)
+        doubt = await doubt_of(self.queue.db, self.row.batch_id)
         result = BatchResult(
             batch_id=self.row.batch_id,
             status=self.row.status,
@@ -279,6 +281,10 @@ class Watcher:
             error_report=data.get("error_report"),
             command_tail=self.tail,
             tuning=tuple(self._changes),
+            usd_in_doubt=doubt.counted,
+            usd_held=doubt.held,
+            hint=str(data.get("hint") or ""),
+            remarks=tuple(map(str, data.get("remarks") or ())),
         )
         self.printer.tick(self._picture(monitor))
         await self._summary(result, died=bool(last) and ended is None, data=data)

@@ -7,7 +7,9 @@ cancel; it also returns the tasks of dead processes. If the keeper dies, the poo
 Never: prints. What happens is told to a `PoolListener`.
 
 Stopping: `stop()` lets steps in flight finish for `grace_s`, then cancels; `stop_now()` cancels
-at once. Either way every claimed task is finished or released before `run()` returns.
+at once. A limit (quota, money) stops the claiming and every further request; tasks that have
+their answers may finish what they do on this machine, the others are cancelled.
+In any case every claimed task is finished or released before `run()` returns.
 """
 
 from __future__ import annotations
@@ -101,6 +103,22 @@ class TaskControl:
     skipped: str | None = None
     """Set by the runner when the output was already there: the reason."""
     line: Line = field(default_factory=OpenLine)
+    has_answers: bool = False
+    """Paid answers were used, or are on their way."""
+    quota_waits: int = 0
+    """Requests that wait for quota now."""
+    no_more_requests: bool = False
+    """Set by the pool when a limit was reached: the next request ends the attempt."""
+
+    @property
+    def may_finish(self) -> bool:
+        """Whether the task may need no more requests, as far as can be seen."""
+        return self.has_answers and not self.quota_waits
+
+    def asks(self) -> None:
+        """Before a request. Raises: StepCancelled when there are to be no more."""
+        if self.no_more_requests:
+            raise StepCancelled("stopped before the next request: a limit was reached")
 
     def call(self, now: float, *, opened: int = 0, running: int = 0) -> None:
         """Count calls to compute and to providers: asked for (`opened`), and under way.
@@ -137,6 +155,8 @@ class PoolListener(OutageListener, Protocol):
     def task_failed(self, task: VideoTask, error: GsvrError, seconds: float) -> None: ...
     def task_retrying(self, task: VideoTask, error: GsvrError, delay_s: float) -> None: ...
     def task_released(self, task: VideoTask) -> None: ...
+    def limit_reached(self, error: LimitReached, finishing: int) -> None:
+        """No more requests are sent; so many tasks go on with the answers they have."""
 
 
 @dataclass(slots=True)
@@ -180,6 +200,9 @@ class WorkerPool:
     _workers: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _tally: _Tally = field(default_factory=_Tally)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nothing more is claimed."""
+    _halting: asyncio.Event = field(default_factory=asyncio.Event)
+    """Tasks are to start no further step."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _outcome: PoolOutcome | None = None
     _grace: asyncio.Task[None] | None = None
@@ -298,7 +321,7 @@ class WorkerPool:
 
     async def _run_one(self, task: VideoTask, slot: int, worker_id: str) -> list[VideoTask]:
         """Work on the task to its end; returns the next one, if it was claimed with that."""
-        control = TaskControl(self._stopping, self.monotonic(), line=self._line)
+        control = TaskControl(self._halting, self.monotonic(), line=self._line)
         entry = _Running(task, control, worker_id, slot)
         self._running[task.task_id] = entry
         if self._stopping.is_set():  # the claim came back after the stop began
@@ -368,9 +391,11 @@ class WorkerPool:
             await self._give_back(task, cancelled=bool(error.data.get("cancelled")))
         elif isinstance(error, FatalError | LimitReached):
             await self._give_back(task, cancelled=False)
-            kind = StopReason.LIMIT if isinstance(error, LimitReached) else StopReason.FATAL
-            self._begin_stop(PoolOutcome(kind, error))
-            self._cancel_all(StepCancelled("stopped"))
+            if isinstance(error, LimitReached):
+                self._close_purse(error)
+            else:
+                self._begin_stop(PoolOutcome(StopReason.FATAL, error))
+                self._cancel_all(StepCancelled("stopped"))
         else:
             await self._fail_or_retry(entry, error)
 
@@ -460,10 +485,28 @@ class WorkerPool:
     # --- stopping -------------------------------------------------------------------------------
 
     def _begin_stop(self, outcome: PoolOutcome) -> None:
+        self._claim_no_more(outcome)
+        self._halting.set()
+
+    def _claim_no_more(self, outcome: PoolOutcome) -> None:
         if self._outcome is None:
             self._outcome = outcome
         self._stopping.set()
         self._wake.set()
+
+    def _close_purse(self, error: LimitReached) -> None:
+        """No more requests; what is paid for already may become reports."""
+        is_first = self._outcome is None
+        self._claim_no_more(PoolOutcome(StopReason.LIMIT, error))
+        finishing = 0
+        for entry in list(self._running.values()):
+            entry.control.no_more_requests = True
+            if entry.control.outcome is None and entry.control.may_finish:
+                finishing += 1
+            else:
+                self._cancel(entry.task.task_id, StepCancelled("stopped"))
+        if is_first and finishing:
+            self.listener.limit_reached(error, finishing)
 
     async def _after_grace(self, grace_s: float) -> None:
         await asyncio.sleep(grace_s)

@@ -282,7 +282,9 @@ class Reading:
             reply = await self.link.generate(question.contents(file), question.config(), what)
         except (RetryableError, asyncio.CancelledError) as error:
             if not isinstance(error, RetryableError) or error.data.get("in_doubt"):
-                quota.settle()  # it may have been answered and charged: count it in full
+                quota.settle(
+                    in_doubt=True
+                )  # it may have been answered and charged: count it in full
             raise
         if not reply.tokens_in:  # it does not tell what it took: rather too much than nothing
             written = estimate_tokens(reply.text)

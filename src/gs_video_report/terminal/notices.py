@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from gs_video_report.terminal.styles import clean, clock, plural, prose_span
+from gs_video_report.terminal.styles import clean, clock, money, plural, prose_span
 from gs_video_report.terminal.times import when
 
 TOLD_CHANGES = 3
@@ -27,6 +27,9 @@ def event_text(kind: str, data: Mapping[str, Any]) -> str:
         return tuning_text(data)
     if kind == "network":
         return _network_text(data)
+    if kind == "money.doubt":
+        most = money(float(data.get("usd", 0.0)))
+        return f"a request got no answer; it may have cost up to {most}, and counts as spent"
     if kind == "note":
         return str(data.get("text", ""))
     if kind in ("batch.paused", "batch.cancelled"):

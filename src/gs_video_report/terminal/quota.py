@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from gs_video_report.batch.limiter_models import BucketConfig
-from gs_video_report.terminal.styles import money, number
+from gs_video_report.terminal.styles import clean, money, number, plural
 
 
 def quota_rows(
@@ -49,6 +49,45 @@ def quota_rows(
             }
         )
     return rows
+
+
+def doubtful_lines(held: Sequence[Mapping[str, Any]], *, released: bool = False) -> list[str]:
+    """Money of runs that were killed.
+
+    Args:
+        held: batch_id, usd, requests, since (ISO-8601) of each batch that has some.
+        released: it was just let go.
+    """
+    lines = []
+    for one in held:
+        at = datetime.fromisoformat(str(one["since"])).astimezone()
+        what = f"{money(one['usd'])} of batch {one['batch_id']}"
+        if released:
+            lines.append(f"{what} counts as not spent from now on.")
+            continue
+        asked = plural(int(one["requests"]), "request")
+        lines.append(
+            f"perhaps spent: {what} ({asked} without an answer when a run was killed, "
+            f"{at:%Y-%m-%d %H:%M})"
+        )
+    if lines and not released:
+        lines += [
+            "  Cost limits count it as spent, as the provider may have charged it; its own log",
+            "  tells. If it did not:  gsvr quota --release-doubtful",
+        ]
+    return lines
+
+
+def set_aside_lines(keys: Sequence[Mapping[str, str]]) -> list[str]:
+    """Keys that were refused or spent today: at, kind, bucket, reason."""
+    lines = []
+    for one in keys:
+        provider, _, rest = one["bucket"].partition("/")
+        at = datetime.fromisoformat(one["at"]).astimezone()
+        word = "refused" if one["kind"] == "key_refused" else "spent"
+        name = f"{provider} key {rest.rpartition('/')[2]}"
+        lines.append(f"{name}: {word} at {at:%H:%M}, set aside ({clean(one['reason'])})")
+    return lines
 
 
 def quota_lines(rows: Sequence[Mapping[str, Any]], since: datetime, reset: datetime) -> list[str]:

@@ -193,9 +193,12 @@ def summary_lines(
     ref = snapshot.ref if snapshot else result.batch_id
     ref += result.command_tail
     lines = _headline(result, snapshot, kept, message, columns, colour)
+    lines += _advice(result, ref, columns)
+    lines += doubt_lines(result.counts.usd, result.usd_in_doubt, result.usd_held, columns)
     lines += failure_lines(failures, ref, columns=columns, colour=colour)
     lines += _next_lines(result, ref, colour)
     lines += tuning_lines(result.tuning, datetime.now().astimezone())
+    lines += _remark_lines(result.remarks, columns)
     lines += _path_lines(result, reports)
     return lines
 
@@ -213,6 +216,52 @@ def _headline(
     if first.startswith(head):
         first = paint(head, style, colour) + first[len(head) :]
     return [first, *more]
+
+
+def _advice(result: BatchResult, ref: str, columns: int) -> list[str]:
+    """What to do about the reason of an early end."""
+    hint = " ".join(clean(with_ref(result.hint, ref)).split())
+    return _under("Advice:  ", hint, columns) if hint else []
+
+
+def doubt_text(usd: float, in_doubt: float, held: float) -> str:
+    """What is to be known about the cost besides the sum; empty when all of it is sure.
+
+    Args:
+        usd: the sum, US dollars.
+        in_doubt: the part of it for requests without an answer.
+        held: what requests of killed processes may have cost besides.
+    """
+    parts = []
+    if in_doubt > 0:
+        parts.append(
+            f"up to {money(in_doubt)} of the {money(usd)} is for requests that got no answer, "
+            "which the provider may not have charged"
+        )
+    if held > 0:
+        parts.append(
+            f"up to {money(held)} {'more ' if usd > 0 else ''}may have been spent by a run that "
+            "was killed (see: gsvr quota)"
+        )
+    return "; ".join(parts)
+
+
+def doubt_lines(usd: float, in_doubt: float, held: float, columns: int) -> list[str]:
+    """The same as lines of a summary."""
+    text = doubt_text(usd, in_doubt, held)
+    return _under("Cost:    ", text, columns) if text else []
+
+
+def _remark_lines(remarks: Sequence[str], columns: int) -> list[str]:
+    lines: list[str] = []
+    for index, text in enumerate(remarks):
+        lines += _under("Service  " if index == 0 else " " * 9, clean(text), columns)
+    return lines
+
+
+def _under(label: str, text: str, columns: int) -> list[str]:
+    first, *more = wrap(text, max(20, columns - len(label)))
+    return [label + first, *(" " * len(label) + line for line in more)]
 
 
 def _outcome(
@@ -371,6 +420,7 @@ def summary_json(
         "batch": result.batch_id,
         "state": result.status.value,
         "message": message,
+        "hint": with_ref(result.hint, ref),
         "total": counts.total,
         "completed": counts.completed,
         "failed": counts.failed,
@@ -380,11 +430,14 @@ def summary_json(
         "media_s": {"done": round(counts.media_s_done, 1), "total": round(counts.media_s_total, 1)},
         "usd": round(counts.usd, 6),
         "usd_reused": round(result.usd_reused, 6),
+        "usd_in_doubt": round(result.usd_in_doubt, 6),
+        "usd_held": round(result.usd_held, 6),
         "elapsed_s": round(result.elapsed_s, 3),
         "realtime": None if speed is None else round(speed, 2),
         "failures": [replace(g, hint=with_ref(g.hint, ref)).to_dict() for g in failures],
         "kept": None if kept is None else {"videos": kept.videos, "steps": kept.steps},
         "tuning": [{"at": at, **data} for at, data in result.tuning],
+        "remarks": list(result.remarks),
         "reports": list(reports),
         "report_index": result.report_index,
         "error_report": result.error_report,

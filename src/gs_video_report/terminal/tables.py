@@ -15,6 +15,7 @@ from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchRow,
     BatchStatus,
+    Doubt,
     TaskStatus,
     VideoTask,
 )
@@ -33,6 +34,7 @@ from gs_video_report.terminal.styles import (
 )
 from gs_video_report.terminal.summary import (
     FailureGroup,
+    doubt_text,
     failure_lines,
     resume_command,
     retry_command,
@@ -87,6 +89,16 @@ class BatchStateLike(Protocol):
     @property
     def word(self) -> str:
         """`running`, `interrupted`, `paused` ..."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What to do about the reason of a pause; may be empty."""
+        ...
+
+    @property
+    def doubt(self) -> Doubt:
+        """Money that may not have been spent."""
         ...
 
 
@@ -265,11 +277,19 @@ def _card(state: BatchStateLike, now: datetime) -> list[tuple[str, str]]:
         ("engine", f"{clean(options.engine)}, template {clean(options.template)}"),
         ("videos", counts_text(counts)),
         ("media", _media_text(counts)),
-        ("cost", money(counts.usd) if counts.usd else ""),
+        ("cost", _cost_text(state)),
         ("output", clean(options.output_dir)),
         ("started", _started_text(row, now)),
         ("goes on", when(row.resume_at, now) if row.resume_at else ""),
+        ("advice", " ".join(clean(with_ref(state.hint, row.batch_id)).split())),
     ]
+
+
+def _cost_text(state: BatchStateLike) -> str:
+    usd, doubt = state.counts.usd, state.doubt
+    parts = [money(usd)] if usd else []
+    parts += [text] if (text := doubt_text(usd, doubt.counted, doubt.held)) else []
+    return "; ".join(parts)
 
 
 def counts_text(counts: BatchCounts) -> str:
@@ -336,6 +356,9 @@ def batch_status_json(
         "v": 1,
         "type": "batch",
         **_batch_fields(state),
+        "hint": with_ref(state.hint, ref + tail),
+        "usd_in_doubt": round(state.doubt.counted, 6),
+        "usd_held": round(state.doubt.held, 6),
         "failures": groups,
         "tasks_running": [
             {"task": t.ref, "name": display_name(t), "stage": t.stage, "started_at": t.started_at}

@@ -356,6 +356,17 @@ SELECT process_id,
   coalesce(sum(CASE WHEN at >= :day THEN usd END), 0.0) AS day_usd
 FROM holds WHERE batch_id = :batch_id OR at >= :day GROUP BY process_id;
 
+-- name: all_holds
+SELECT hold_id, at, coalesce(batch_id, '') AS batch_id, process_id, usd FROM holds ORDER BY at;
+
+-- name: money_in_doubt
+SELECT coalesce(sum(json_extract(data, '$.usd')), 0.0) AS usd FROM events
+WHERE batch_id = ? AND kind = ?;
+
+-- name: keys_set_aside
+SELECT at, data FROM events WHERE kind = 'note' AND at >= ?
+  AND json_extract(data, '$.kind') IN ('key_refused', 'key_spent') ORDER BY event_id;
+
 -- name: learned_rate
 SELECT at, learned FROM rates WHERE bucket = ?;
 

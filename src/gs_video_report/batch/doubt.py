@@ -1,0 +1,90 @@
+"""Money that nobody knows to be spent: requests that were sent and never answered.
+
+Truth: the events `money.doubt` (a request ended without an answer; it is counted in full in what
+was spent) and the table `holds` (a process died while requests were in flight; what they may have
+cost at most is set aside, and is no part of what was spent).
+True here: only a person can say that the provider did not charge for them; until then limits count
+both. Letting go takes nothing from a process that lives.
+Never: talks to a provider, guesses. Raises: what `Database` raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from gs_video_report.batch.clock import utc_now
+from gs_video_report.batch.data_models import Doubt
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.process_lock import is_alive
+from gs_video_report.batch.rows import json_text
+from gs_video_report.batch.sql import query
+from gs_video_report.batch.task_moves import add_events
+
+IN_DOUBT = "money.doubt"
+LET_GO = "money.released"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What dead processes had set aside for one batch."""
+
+    batch_id: str
+    usd: float
+    requests: int
+    since: str
+    """ISO-8601 UTC, of the oldest request."""
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-able form."""
+        return {**asdict(self), "usd": round(self.usd, 6)}
+
+
+async def doubt_of(database: Database, batch_id: str) -> Doubt:
+    """Both sums of a batch."""
+    rows = await database.read(query("money_in_doubt"), (batch_id, IN_DOUBT))
+    held = [one for one in await held_by_dead(database) if one.batch_id == batch_id]
+    return Doubt(float(rows[0]["usd"]), sum(one.usd for one in held))
+
+
+async def held_by_dead(database: Database) -> list[Held]:
+    """What dead processes had set aside, per batch, oldest first."""
+    rows = await _of_dead(database)
+    found: dict[str, Held] = {}
+    for row in rows:
+        old = found.get(row["batch_id"], Held(row["batch_id"], 0.0, 0, row["at"]))
+        found[row["batch_id"]] = Held(
+            old.batch_id, old.usd + row["usd"], old.requests + 1, min(old.since, row["at"])
+        )
+    return sorted(found.values(), key=lambda one: one.since)
+
+
+async def let_go(database: Database) -> list[Held]:
+    """Take what dead processes had set aside as not spent; returns what that was.
+
+    A note stays with each batch.
+    """
+    told = await held_by_dead(database)
+    names = [(row["hold_id"],) for row in await _of_dead(database)]
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.executemany(query("drop_hold"), names)
+        add_events(connection, _notes(told))
+
+    if names:
+        await database.write(work)
+    return told
+
+
+def _notes(told: Iterable[Held]) -> list[tuple[str, str | None, int | None, str, str]]:
+    return [(utc_now(), one.batch_id, None, LET_GO, json_text(one.to_dict())) for one in told]
+
+
+async def _of_dead(database: Database) -> list[sqlite3.Row]:
+    rows = await database.read(query("all_holds"), ())
+    living: dict[str, bool] = {}
+    for process in {row["process_id"] for row in rows}:
+        living[process] = await asyncio.to_thread(is_alive, database.path, process)
+    return [row for row in rows if not living[row["process_id"]]]
