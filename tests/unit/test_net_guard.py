@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from gs_video_report.errors import BlockedAddressError, DownloadError, Unsupport
 from gs_video_report.media.net_guard import (
     BlockedLookup,
     NetPolicy,
+    blocked,
     canonical_host,
     check_url,
     danger,
@@ -82,7 +85,18 @@ def test_addresses_that_are_not_of_the_public_internet(address: str, kind: str) 
     with pytest.raises(BlockedAddressError) as caught:
         resolve("video.example", 80, OPEN, answers(address))
     assert caught.value.data["host"] == "video.example"
-    assert "allow_private_hosts: [video.example]" in caught.value.hint
+    offered = "allow_private_hosts: [video.example]" in caught.value.hint
+    assert offered is (kind not in ("cloud metadata", "unspecified", "multicast"))
+
+
+@pytest.mark.parametrize("address", ["::1", "fd12::7", "10.0.0.7"])
+def test_what_the_hint_offers_is_yaml_that_allows_the_host(address: str) -> None:
+    """`[::1]` is a mapping to YAML."""
+    error = blocked(address, ipaddress.ip_address(address))
+    found = re.search(r"(allow_private_hosts: \[.*?\]),", error.hint)
+    assert found
+    words = yaml.safe_load(found[1])["allow_private_hosts"]
+    assert NetPolicy(tuple(words)).allows(address, ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(

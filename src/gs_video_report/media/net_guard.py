@@ -47,6 +47,7 @@ _METADATA = frozenset(
         "fd20:ce::254",
     )
 )
+_NEVER_OFFERED = frozenset({"cloud metadata", "unspecified", "multicast"})
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 _COMPATIBLE = ipaddress.ip_network("::/96")
@@ -256,12 +257,19 @@ def check_addresses(host: str, addresses: Iterable[str], policy: NetPolicy) -> N
 
 
 def blocked(host: str, address: Address) -> BlockedAddressError:
-    """The error that names the host, the address and the way to allow it."""
+    """The error that names the host, the address and, where a video may be, how to allow it."""
     shown = host if host == str(address) else f"{host} ({address})"
+    kind = danger(address)
+    word = f"'{host}'" if ":" in host else host  # plain YAML reads ::1 as a mapping
+    hint = (
+        "if you trust it, add it to your configuration: "
+        f"download: allow_private_hosts: [{word}], then: gsvr batch retry latest --failed"
+    )
+    if kind in _NEVER_OFFERED:
+        hint = "no video is at such an address; check the list, and where it comes from"
     return BlockedAddressError(
-        f"{shown} is not on the public internet ({danger(address)} address)",
-        hint="if you trust it, add it to your configuration: "
-        f"download: allow_private_hosts: [{host}], then: gsvr batch retry latest --failed",
+        f"{shown} is not on the public internet ({kind} address)",
+        hint=hint,
         host=host,
         address=str(address),
     )
