@@ -4,7 +4,8 @@ True here: a quote is proved when its letters and digits occur in this order in 
 on one slide; case, width, punctuation, line breaks, spaces and traditional forms of Chinese
 characters do not matter, words do. Words of spaced scripts match as whole words. A quote that is
 found elsewhere than claimed is proved and gets the time at which it occurs.
-A quote with an ellipsis is proved when all its pieces occur close together.
+A quote with an ellipsis is proved when all its pieces occur close together. One or two words that
+occur somewhere prove nothing: a quote has a least length, its pieces together.
 Pure.
 """
 
@@ -21,12 +22,19 @@ from gs_video_report.report.model import Section, Segment, Slide, SummaryPoint
 TOLERANCE_S = 15.0
 """A claimed time this near to where the quote occurs stays as the model gave it."""
 MIN_LETTERS = 5
-"""Shorter quotes occur everywhere and prove nothing (Chinese and Japanese: `MIN_WIDE`)."""
+"""Shorter pieces occur everywhere and are not looked for (Chinese and Japanese: `MIN_WIDE`)."""
 MIN_WIDE = 2
+MIN_WEIGHT = 6.0
+"""Of a whole quote: three words, or six Chinese, Japanese or Korean characters."""
+WORD_WEIGHT = 2.0
+UNSPACED_WEIGHT = 0.5
+"""Of one letter in a script without spaces between words (Thai, Lao, Khmer, Burmese)."""
 PIECES_WITHIN_S = 120.0
 MAX_QUOTE_CHARS = 1000
 MAX_HITS = 2000
 _ELLIPSIS = re.compile(r"\.{3,}|…+|〔…〕|\[\s*\.\.\.\s*\]|⋯+")
+_SYLLABLE = re.compile(r"[\uac00-\ud7a3]")
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _WIDE = re.compile(r"[\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
@@ -118,10 +126,26 @@ def _hits(quote: str, known: Sources) -> list[tuple[float, float]]:
         # A short piece beside long ones ("so ... the sum of all squares") proves nothing by
         # itself and need not be found.
         found = [f for f, p in zip(found, pieces, strict=True) if _is_evidence(_letters(p)[0])]
+        pieces = [p for p in pieces if _is_evidence(_letters(p)[0])]
         if not found or not all(found):
             return []
+    if sum(map(weight, pieces)) < MIN_WEIGHT:
+        return []
     first = found[0]
     return [hit for hit in first if all(_near(hit, others) for others in found[1:])]
+
+
+def weight(quote: str) -> float:
+    """How much a quote says by its length: words and characters, see `MIN_WEIGHT`."""
+    total = 0.0
+    kept = (c if c in "'’" or unicodedata.category(c)[0] in "LNM" else " " for c in quote)
+    for word in "".join(kept).split():
+        single = len(_WIDE.findall(word)) + len(_SYLLABLE.findall(word))
+        joined = len(_UNSPACED.findall(word))
+        total += single + UNSPACED_WEIGHT * joined
+        if single + joined < len(word):
+            total += WORD_WEIGHT
+    return total
 
 
 def _near(hit: tuple[float, float], others: list[tuple[float, float]]) -> bool:
