@@ -116,10 +116,8 @@ def killed_midway(scene: Scene) -> None:
     end(process)
 
 
-@pytest.mark.parametrize(
-    "harm",
-    ["garbage", *(pytest.param(harm, marks=pytest.mark.slow) for harm in ("cut", "gone"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["cut", "garbage", "gone"])
 def test_a_harmed_wal_costs_the_last_commits_and_nothing_else(
     scene: Scene, reference: Scene, harm: str
 ) -> None:
