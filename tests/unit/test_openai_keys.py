@@ -115,3 +115,16 @@ def test_spent_account_carries_a_time_only_if_one_is_told() -> None:
 )
 def test_quota_that_is_free_again_soon_is_waited_for(message: str) -> None:
     assert isinstance(classify(Failure(429, "rate_limit_exceeded", message), "h", "m"), Refused)
+
+
+def test_people_are_told_which_of_several_keys_rests_and_not_what_it_is() -> None:
+    keys = ring("sk-one", "sk-two")
+    keys.set_aside(keys.keys[1], AuthenticationError("refused"), NOW)
+    keys.set_aside(keys.keys[1], AuthenticationError("refused"), NOW)
+    (told,) = keys.remarks
+    assert told.kind == "key_refused"
+    assert told.text.startswith("openai: key 2 of 2 (id ")
+    assert "sk-two" not in repr(told)
+    alone = ring("sk-one")
+    alone.set_aside(alone.keys[0], AuthenticationError("refused"), NOW)
+    assert alone.remarks == [], "the stop of the batch tells it"

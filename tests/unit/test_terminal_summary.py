@@ -165,3 +165,22 @@ def test_following_commands_name_the_database_that_was_given() -> None:
     assert any("gsvr batch retry 7f3a --db 'my x.db' --failed --engine local" in x for x in lines)
     stopped = replace(make_result(130, "paused", pending=2), command_tail=" --db x.db")
     assert summary_json(stopped)["next"] == "gsvr batch resume 7f3a91c2 --db x.db"
+
+
+def test_a_stop_tells_its_advice_money_in_doubt_and_remarks_to_people_and_scripts() -> None:
+    result = replace(
+        make_result(1, "paused", pending=2),
+        hint="see: gsvr batch show latest",
+        usd_in_doubt=0.038,
+        usd_held=0.5,
+        remarks=("gemini: key 1 of 2 is set aside",),
+    )
+    text = "\n".join(summary_lines(result, message="the key is refused", columns=400))
+    assert "Advice:  see: gsvr batch show 7f3a91c2\n" in text
+    assert "requests that got no answer" in text
+    assert "may have been spent by a run that was killed (see: gsvr quota)" in text
+    assert "Service  gemini: key 1 of 2 is set aside" in text
+    value = summary_json(result, message="the key is refused")
+    assert value["hint"] == "see: gsvr batch show 7f3a91c2"
+    assert (value["usd_in_doubt"], value["usd_held"]) == (0.038, 0.5)
+    assert value["remarks"] == ["gemini: key 1 of 2 is set aside"]
