@@ -281,14 +281,18 @@ async def test_answer_that_stays_cut_is_told(fake: FakeOpenAI, bench: Bench, lec
 
 async def test_statements_nobody_made_are_marked(bench: Bench, lecture: Path) -> None:
     point = {"text": "The moon is cheese", "at": "0:00:05", "quote": "the moon is made of cheese"}
-    value = {"summary": [point], "chapters": [], "key_terms": ["moon"], "sections": []}
+    late = [{"title": "Later", "start": "9:00:00"}, {"title": "", "start": "0:00:00"}]
+    value = {"summary": [point], "chapters": late, "key_terms": ["light"], "sections": []}
     with FakeOpenAI(writes=lambda _: json.dumps(value)) as fake:
         report = await report_of(bench, fake, lecture)
     assert [p.proved for p in report.summary] == [False]
     (notice,) = [n for n in report.notices if n.code == "unproved"]
     assert notice.severity == "warning"
-    assert report.chapters, "chapters the model left out come from the words"
-    assert "not_written" in codes(report)
+    assert report.chapters, "chapters of the model that cannot be used come from the words"
+    messages = {n.code: n.message for n in report.notices}
+    assert messages["not_written"].startswith("fake-large gave no usable chapters; ")
+    who = messages["written_by_model"]
+    assert who.endswith("from the transcript: summary, key terms."), "there are no slides"
 
 
 @pytest.mark.parametrize("fault", ["blocked", "refusal", "filter", "dashscope_filter"])

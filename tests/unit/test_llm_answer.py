@@ -114,7 +114,7 @@ def test_chapters_follow_each_other_without_gaps(
     marks: list[tuple[float, str]], duration_s: float
 ) -> None:
     made = chapters([ChapterMark(t, title) for t, title in marks], duration_s)
-    assert bool(made) == bool(marks)
+    assert bool(made) == any(start < duration_s for start, _ in marks)
     if made:
         assert made[0].start_s == 0.0
         assert made[-1].end_s == round(duration_s, 3)

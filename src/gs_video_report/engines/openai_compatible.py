@@ -64,6 +64,8 @@ PROMPT_TOKENS = 1800
 ANSWER_TOKENS = 1500
 TOKENS_PER_SECTION = 350
 MAX_REPLANS = 4
+WRITTEN = ("summary", "chapters", "key_terms", "sections")
+"""What a model writes, in the order in which notices name it."""
 _PACKAGES = {"numpy": "numpy", "onnxruntime": "onnxruntime", "rapidocr": "rapidocr"}
 
 
@@ -328,6 +330,8 @@ class OpenAIEngine:
             "summary": citations.check_points(answer.summary, known),
             "key_terms": answers.key_terms(answer.key_terms, material.segments, material.slides),
         }
+        lists = {**parts, "sections": answer.sections}
+        written.used = tuple(name for name in WRITTEN if lists[name])
         if not all(parts.values()):  # what the model left out is taken from the words themselves
             extracted = await stages.compose(ctx, found, spoken, material.slides)
             parts = {name: value or extracted[name] for name, value in parts.items()}
@@ -373,7 +377,7 @@ class OpenAIEngine:
             return [
                 Notice("nothing_to_write", f"Nothing was said or shown that {model} could use.")
             ]
-        notices = [_who_wrote(written, model, host)]
+        notices = [_who_wrote(written, material, model, host)]
         notices += _proof_notice(report)
         notices += _left_out(written, model)
         notices += _undone(ctx.template)
@@ -401,17 +405,18 @@ class OpenAIEngine:
         return (Notice("translated", message),)
 
 
-def _who_wrote(written: Written, model: str, host: str) -> Notice:
-    answer = written.answer
-    made = [n for n in ("summary", "chapters", "key_terms", "sections") if getattr(answer, n)]
-    what = ", ".join(made).replace("_", " ") or "Nothing"
-    shown = f" and {written.pictures} pictures" if written.pictures else ""
+def _who_wrote(written: Written, material: Material, model: str, host: str) -> Notice:
+    what = ", ".join(written.used).replace("_", " ") or "nothing"
+    seen = written.pictures
+    sources = ["the transcript"] if material.segments else []
+    if any(slide.text for slide in material.slides):
+        sources.append("the texts on the slides")
+    if seen:
+        sources.append("one picture" if seen == 1 else f"{seen} pictures")
+    *first, last = sources or ["nothing"]
+    given = f"{', '.join(first)} and {last}" if first else last
     parts = f", in {written.parts} parts" if written.parts > 1 else ""
-    return Notice(
-        "written_by_model",
-        f"Written by {model} at {host} from the transcript, the texts on the slides{shown}{parts}: "
-        f"{what}.",
-    )
+    return Notice("written_by_model", f"Written by {model} at {host} from {given}{parts}: {what}.")
 
 
 def _undone(template: Template) -> list[Notice]:
@@ -441,9 +446,10 @@ def _left_out(written: Written, model: str) -> list[Notice]:
         message = f"The answer of {model} was cut off; some lists may be incomplete."
         notices.append(Notice("answer_cut", message, "warning"))
     names = ("summary", "chapters", "key_terms")
-    missing = [n.replace("_", " ") for n in names if not getattr(written.answer, n)]
+    missing = [n.replace("_", " ") for n in names if n not in written.used]
     if missing:
-        message = f"{model} gave no {' and no '.join(missing)}; taken from the words themselves."
+        what = " and no usable ".join(missing)
+        message = f"{model} gave no usable {what}; taken from the words themselves."
         notices.append(Notice("not_written", message))
     return notices
 

@@ -90,6 +90,8 @@ class Written:
     pictures: int = 0
     """Sent."""
     parts: int = 0
+    used: tuple[str, ...] = ()
+    """Lists of the answer that stand in the report; what cannot be used is left out."""
 
 
 @dataclass(slots=True)

@@ -276,7 +276,8 @@ def chapters(marks: Sequence[ChapterMark], duration_s: float) -> tuple[Chapter, 
     Marks beyond the end, and those that would make a chapter shorter than a second, are left out.
     """
     kept: list[ChapterMark] = []
-    for mark in sorted(marks, key=lambda m: m.start_s):
+    inside = [m for m in marks if m.start_s < duration_s or duration_s <= 0]
+    for mark in sorted(inside, key=lambda m: m.start_s):
         start = mark.start_s if kept else 0.0
         if kept and start - kept[-1].start_s < MIN_CHAPTER_S:
             continue
