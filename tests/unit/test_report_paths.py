@@ -145,6 +145,26 @@ def test_the_source_is_named_relative_to_the_report(tmp_path: Path) -> None:
     assert relative_source("https://x.example/a.mp4", tmp_path) == "https://x.example/a.mp4"
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://www.youtube.com/watch?v=abcdefghijk", None),
+        ("https://a.example/get?id=0123456789abcdef0123456789abcdef&t=12", None),
+        ("https://a.example/a.mp4?lang=en#t=5", None),
+        ("https://a.example/a.mp4?sig=SECRET", "https://a.example/a.mp4"),
+        ("https://a.example/get?id=5&token=SECRET&lang=en", "https://a.example/get?id=5&lang=en"),
+        ("https://a.example/a?X-Amz-Date=1&X-Amz-Signature=SECRET&v=2", "https://a.example/a?v=2"),
+        ("https://a.example/a?h=Secret0Secret1Secret2Secret3Secret4", "https://a.example/a"),
+        ("https://a.example/a?Policy=x&Signature=SECRET&Key-Pair-Id=K", "https://a.example/a"),
+        ("https://a.example/a#access_token=SECRET", "https://a.example/a"),
+    ],
+)
+def test_a_report_does_not_hand_on_what_gives_access_to_an_address(
+    url: str, shown: str | None, tmp_path: Path
+) -> None:
+    assert relative_source(url, tmp_path) == (shown or url)
+
+
 def test_a_recording_under_two_templates_gets_two_names() -> None:
     """Pins: with the pattern `{name}` the second report was written over the first."""
     assert pattern_of("{name}", "plain", "plain") == "{name}"

@@ -26,11 +26,21 @@ import re
 import string
 import unicodedata
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from gs_video_report.errors import ConfigError
 from gs_video_report.report.timefmt import link_seconds, to_ms
 
+_PUBLIC_NAMES = frozenset({"v", "id", "video", "file", "name", "list", "index", "t", "start"})
+"""Parts of a query that name a recording or a moment, however long their values are."""
+_SIGNED_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-cos-")
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|signature|credential|access_?key|api_?key|session|hdn(ts|ea|tl)|jwt|hmac"
+    r"|(^|[-_.])(sig|sign|key|auth|authorization|pwd|pass|sid|ticket|policy|expires|key-pair-id)$"
+)
+_RANDOM = re.compile(
+    r"(?=.*\d)(?:[0-9a-fA-F]{32,}|(?=.*[a-z])(?=.*[A-Z])[\w\-+/=%.~]{32,})", re.ASCII
+)
 DEFAULT_PATTERN = "{template}/{dir}/{name}"
 FIELDS = ("template", "dir", "name", "stem", "ext", "seq", "batch")
 MAX_COMPONENT_BYTES = 180
@@ -120,10 +130,40 @@ def pattern_of(pattern: str, template: str, batch_template: str) -> str:
 
 
 def relative_source(source: str, report_dir: Path) -> str:
-    """What a player on a page in `report_dir` opens: a relative POSIX path, or the URL itself."""
+    """What a player on a page in `report_dir` opens: a relative POSIX path, or the public URL."""
     if is_url(source):
-        return source
+        return public_url(source)
     return Path(os.path.relpath(source, report_dir)).as_posix()
+
+
+def public_url(url: str) -> str:
+    """The address without those parts of its query that give access: signatures, tokens, keys.
+
+    Reports are handed on. What names the recording (`v=`, `id=`) stays, as do all short words that
+    are not known to be secret. Also taken out: long values that look random, and the fragment when
+    it holds such a part.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    kept = [item for item in parts.query.split("&") if not _gives_access(item)]
+    secret = any(_gives_access(item) for item in parts.fragment.split("&"))
+    if len(kept) == parts.query.count("&") + 1 and not secret:
+        return url
+    fragment = "" if secret else parts.fragment
+    return urlunsplit(parts._replace(query="&".join(kept), fragment=fragment))
+
+
+def _gives_access(item: str) -> bool:
+    """Whether `name=value` of a query is a secret, or goes with one (such as when it expires)."""
+    name, _, value = item.partition("=")
+    name = unquote(name).lower()
+    if name in _PUBLIC_NAMES:
+        return False
+    return bool(
+        name.startswith(_SIGNED_PREFIXES) or _SECRET_NAME.search(name) or _RANDOM.fullmatch(value)
+    )
 
 
 def is_url(source: str) -> bool:
