@@ -273,7 +273,9 @@ def run_cuts(
         if resume_every and number % resume_every == 0 and not found:
             code = scene.finish()
             found = [] if code in (0, 3) else [f"exit code {code}: {scene.said()[-500:]}"]
-            found += oracle.check(scene, reference)
+            # The removal of a work folder is not synced: one may be back, and is swept after a day.
+            judged = oracle.check(scene, reference)
+            found += [p for p in judged if not p.startswith("cache/work/")]
         problems += [f"cut behind change {cut}: {p}" for p in found]
     return problems
 
