@@ -611,6 +611,16 @@ async def test_events_are_paged_by_id(queue: TaskQueue) -> None:
     assert rest[0]["data"] == {"text": "讲座"}
 
 
+async def test_events_of_a_task_are_its_own(queue: TaskQueue) -> None:
+    one, two = [t async for t in queue.iter_tasks(BATCH)][:2]
+    await queue.add_event(BATCH, "note", {"of": "one"}, task_id=one.task_id)
+    await queue.add_event(BATCH, "note", {"of": "two"}, task_id=two.task_id)
+    await queue.add_event(BATCH, "note", {"of": "one", "again": True}, task_id=one.task_id)
+    found = await queue.events_of(one)
+    assert [e["data"]["of"] for e in found if e["kind"] == "note"] == ["one", "one"]
+    assert {e["task_id"] for e in found} == {one.task_id}
+
+
 async def test_fingerprint_is_remembered_while_the_file_is_unchanged(queue: TaskQueue) -> None:
     for path in ("/v/a.mp4", os.fsdecode(b"/v/\xff.mp4")):
         assert await queue.remembered_fingerprint(path, 1, 2) is None

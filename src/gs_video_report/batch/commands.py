@@ -247,12 +247,9 @@ async def task_details(queue: TaskQueue, ref: str) -> dict[str, Any]:
     task = await queue.get_task(ref)
     if task is None:
         raise NotFoundError(f"no task {ref}")
-    events = [
-        e for e in await queue.events(task.batch_id, limit=100_000) if e["task_id"] == task.task_id
-    ]
     return {
         "task": task,
         "attempts": await queue.attempts(task.task_id),
-        "events": events,
+        "events": await queue.events_of(task),
         "result": asdict(task.result) if task.result else None,
     }

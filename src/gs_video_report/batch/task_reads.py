@@ -115,6 +115,11 @@ class TaskReads(BatchStore):
         rows = await self.db.read(query("events"), (batch_id, after, limit))
         return [{**dict(row), "data": json.loads(row["data"])} for row in rows]
 
+    async def events_of(self, task: VideoTask) -> list[dict[str, Any]]:
+        """All events of one task, in order; the keys are those of `events()`."""
+        rows = await self.db.read(query("events_of_task"), (task.batch_id, task.task_id))
+        return [{**dict(row), "data": json.loads(row["data"])} for row in rows]
+
     async def add_event(
         self, batch_id: str, kind: str, data: Mapping[str, Any], task_id: int | None = None
     ) -> None:

@@ -219,6 +219,10 @@ INSERT INTO events(at, batch_id, task_id, kind, data) VALUES(?, ?, ?, ?, ?);
 SELECT event_id, at, batch_id, task_id, kind, data FROM events
 WHERE batch_id = ? AND event_id > ? ORDER BY event_id LIMIT ?;
 
+-- name: events_of_task
+SELECT event_id, at, batch_id, task_id, kind, data FROM events
+WHERE batch_id = ? AND task_id = ? ORDER BY event_id;
+
 -- name: get_step
 SELECT value FROM steps WHERE step_key = ?;
 
