@@ -102,6 +102,7 @@ async def process(command: ProcessCommand) -> int:
             command.faces,
             command.show_all,
             prices=_optional_path(config.value("prices_file")),
+            why=_why_engine(config, command),
         )
     from gs_video_report.terminal.log_face import TwoFaces
 
@@ -303,6 +304,15 @@ def command_tail(command: ProcessCommand) -> str:
 
 def _optional_path(value: Any) -> Path | None:
     return Path(str(value)) if value else None
+
+
+def _why_engine(config: Config, command: ProcessCommand) -> str:
+    """Why `auto` took its engine; empty for an engine that was asked for."""
+    from gs_video_report.engine_access import choose
+
+    if str(config.value("engine")) != "auto":
+        return ""
+    return choose(config, command.api_key_file)[1]
 
 
 def tell_engine(

@@ -127,6 +127,15 @@ def test_dry_run_writes_nothing_at_all(gsvr: Gsvr, tmp_path: Path) -> None:
     assert "gsvr batch process -d in" in answer.out
 
 
+def test_dry_run_tells_why_auto_takes_its_engine(gsvr: Gsvr, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    answer = gsvr("batch", "process", "-d", "in", "--dry-run")
+    assert "Engine  local (no key is configured; nothing leaves this machine)" in answer.out
+    asked = gsvr("batch", "process", "-d", "in", "--dry-run", "--engine", "local")
+    assert "Engine  local, template" in asked.out
+
+
 def test_dry_run_of_a_finished_batch_skips_what_is_done(
     finished: Gsvr, finished_master: Path
 ) -> None:

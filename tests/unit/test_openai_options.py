@@ -27,6 +27,9 @@ def test_words_of_the_configuration_file_and_of_the_design_mean_the_same() -> No
     [
         ({"modle": "x"}, "unknown option; did you mean model"),
         ({"temperature": 3}, "from 0 to 2"),
+        ({"headers": {"X Title": "a"}}, "cannot be sent as a header"),
+        ({"headers": {"X-Title:": "a"}}, "cannot be sent as a header"),
+        ({"headers": {"X-Title": "é"}}, "cannot be sent as a header"),
         ({"temperature": True}, "must be a number"),
         ({"base_url": "ftp://x"}, "begins with http"),
         ({"base_url": "https://ann:pw@x/v1"}, "user name or password"),

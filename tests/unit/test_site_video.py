@@ -82,6 +82,12 @@ def test_failures_are_classified_by_cause_then_status_then_words(
     assert words in error.message
 
 
+def test_what_is_gone_is_not_to_be_downloaded_by_hand_and_a_sick_server_is_no_network() -> None:
+    gone, sick = translate(URL, "x", "HTTPError", 404), translate(URL, "x", "HTTPError", 503)
+    assert gone.hint == "check the address, or remove it from the list"
+    assert "not your network" in sick.hint
+
+
 def test_a_wait_that_the_site_asks_for_is_kept_and_one_is_assumed() -> None:
     asked = translate(URL, "x", "HTTPError", 429, {"Retry-After": "30"})
     silent = translate(URL, "x", "HTTPError", 429)

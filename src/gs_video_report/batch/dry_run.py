@@ -184,8 +184,9 @@ async def dry_run(
     show_all: bool,
     *,
     prices: Path | None = None,
+    why: str = "",
 ) -> int:
-    """Show the plan of `request`; exit code 0, or 5 when nothing matched.
+    """Show the plan of `request`; exit code 0, or 5 when nothing matched. `why` this engine.
 
     Args:
         prices: the user's own table of prices.
@@ -207,7 +208,7 @@ async def dry_run(
         made = engine.estimate(media_s, template)
         return made if known.speed is None else replace(made, seconds=media_s * known.speed)
 
-    info = _info(request, spec, known, lengths, len(head), prices)
+    info = replace(_info(request, spec, known, lengths, len(head), prices), why=why)
     rows = plan_rows(chain(head, found), options.template, lengths, known, estimate)
     return _show(rows, info, spec, faces, show_all)
 

@@ -7,6 +7,7 @@ Pure. Raises: ConfigError for unknown names and bad values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -185,11 +186,22 @@ def _choice(*words: str) -> Any:
     return read
 
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""RFC 9110, 5.6.2."""
+_HEADER_TEXT = re.compile(r"[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?|")
+
+
 def _headers(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"{name}: must be a mapping of names to texts")
     found = {_text(name, k): _text(name, v) for k, v in value.items()}
-    for header in found:
+    for header, text in found.items():
+        if not _HEADER_NAME.fullmatch(header) or not _HEADER_TEXT.fullmatch(text):
+            raise ConfigError(
+                f"{name}: {header!r} cannot be sent as a header",
+                hint="a name is made of letters, digits and hyphens, without spaces or colon; "
+                "the text after it is ASCII in one line",
+            )
         if any(word in header.lower() for word in _SECRET_HEADERS):
             raise ConfigError(
                 f"{name}: {header} looks like a key, and these headers are stored with the batch",

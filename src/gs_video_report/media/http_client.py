@@ -185,9 +185,15 @@ def status_error(status: int, url: str, headers: Mapping[str, str]) -> GsvrError
         wait_s = retry_after_s(headers.get("retry-after", ""), time.time())
         if wait_s is not None:
             data["retry_after_s"] = wait_s
-        return DownloadError(f"{shown(url)}: {what}", **data)
+        hint = (
+            "the server has trouble, not your network; it is tried again" if status >= 500 else ""
+        )
+        return DownloadError(f"{shown(url)}: {what}", hint=hint, **data)
     reason, words = _REASONS.get(status, ("refused", f"the server answered {status}"))
-    return DownloadRefused(f"{shown(url)}: {words} ({status})", status=status, reason=reason)
+    hint = "check the address, or remove it from the list" if reason == "removed" else ""
+    return DownloadRefused(
+        f"{shown(url)}: {words} ({status})", hint=hint, status=status, reason=reason
+    )
 
 
 def network_error(error: Exception, url: str) -> GsvrError:

@@ -79,6 +79,8 @@ class PlanInfo:
     """Sentences to add."""
     asks_sites: bool = False
     """There are addresses among the inputs, and their sites were asked."""
+    why: str = ""
+    """Why this engine was chosen; empty when it was asked for."""
 
 
 @dataclass(slots=True)
@@ -246,7 +248,8 @@ def dry_run(
 def total_lines(totals: PlanTotals, info: PlanInfo, colour: bool = False) -> list[str]:
     """What all files together need, and the command that does it."""
     lines = [_count_line(totals)]
-    lines.append(f"Engine  {clean(info.engine)}, template {clean(info.template)}")
+    why = f" ({clean(info.why)})" if info.why else ""
+    lines.append(f"Engine  {clean(info.engine)}{why}, template {clean(info.template)}")
     if totals.process:
         lines.append(f"Media   {_media_text(totals)}")
         lines.append(f"Time    {_time_text(totals, info)}")
@@ -325,6 +328,7 @@ def dry_run_json(rows: Iterable[PlanRow], info: PlanInfo) -> Iterator[dict[str, 
         "v": 1,
         "type": "plan",
         "engine": info.engine,
+        "engine_why": info.why,
         "template": info.template,
         "parallel": info.parallel,
         "output": info.output_dir,
