@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gs_video_report.batch.data_models import PROCESS_DEATH_LIMIT, TaskStatus, VideoTask
 from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.retry import FAR_MS
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost
 from tests.support.queue import BATCH, BROKEN, FakeClock, open_queue, result, task
@@ -113,7 +114,7 @@ class QueueMachine(RuleBasedStateMachine):
         due = [
             (e.priority, n)
             for n, e in self.model.items()
-            if e.status == "pending" or (e.status == "retrying" and e.due <= now)
+            if e.status == "pending" or (e.status == "retrying" and not now < e.due <= now + FAR_MS)
         ]
         assert [t.task_id for t in got] == [n for _, n in sorted(due)[:limit]]
         for claimed in got:

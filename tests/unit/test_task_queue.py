@@ -341,6 +341,18 @@ async def test_failed_task_keeps_the_error_and_is_grouped_by_code(
     assert await queue.failures_by_code(BATCH) == {"E_RETRY": 2, "E_NO_MEDIA": 1}
 
 
+async def test_retry_is_due_when_the_clock_has_been_set_back_a_day(
+    queue: TaskQueue, lock: ProcessLock, clock: FakeClock
+) -> None:
+    (task_1,) = await claim(queue, lock)
+    await queue.retry_later(task_1, BROKEN, 30.0)
+    clock.jump_s(-3600)
+    assert await queue.next_due_s(BATCH) == 3630.0
+    clock.jump_s(-23 * 3600)
+    assert await queue.next_due_s(BATCH) == 0.0
+    assert [t.seq for t in await claim(queue, lock, 9)] == [1, 2, 3, 4, 5]
+
+
 async def test_retry_waits_until_it_is_due_also_after_a_restart(
     queue: TaskQueue, lock: ProcessLock, clock: FakeClock
 ) -> None:
@@ -680,6 +692,7 @@ async def test_claim_walks_the_partial_indexes_and_sorts_no_tasks(queue: TaskQue
     assert scans == [
         "SEARCH tasks USING INDEX tasks_pending (batch_id=?)",
         "SEARCH tasks USING INDEX tasks_due (batch_id=? AND next_attempt_at<?)",
+        "SEARCH tasks USING INDEX tasks_due (batch_id=? AND next_attempt_at>?)",
     ]
     # The only sort is the merge of at most 2 x limit candidates, outside both scans.
     sorts = [row["parent"] for row in rows if "TEMP B-TREE" in row["detail"]]

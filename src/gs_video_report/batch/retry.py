@@ -17,6 +17,8 @@ from gs_video_report.errors import GsvrError, LeaseLost, RetryableError
 BASE_S = 2.0
 CAP_S = 300.0
 RETRY_AFTER_CAP_S = 3600.0
+FAR_MS = 2 * 1000 * 3600
+"""A retry that seems further off than this was planned before the clock was set back: it is due."""
 _MAX_DOUBLINGS = 60
 """Beyond this the cap rules anyway; keeps the power finite."""
 

@@ -21,6 +21,7 @@ from gs_video_report.batch.clock import Clock, iso
 from gs_video_report.batch.data_models import BatchStatus, TaskResult, TaskStatus, VideoTask
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import is_held_here, process_of
+from gs_video_report.batch.retry import FAR_MS
 from gs_video_report.batch.rows import json_text, task_from_columns
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.task_leave import Completion, TaskLeave, completion
@@ -167,6 +168,7 @@ class TaskClaim(TaskLeave):
         lease_ms, wall_ms = round(lease_s * 1000), self.clock.wall_ms()
         return {
             "now": iso(wall_ms),
+            "beyond": iso(wall_ms + FAR_MS),
             "lease_until_ms": self.clock.boot_ms() + lease_ms,
             "lease_expires_at": iso(wall_ms + lease_ms),
             "boot_id": self.clock.boot_id,

@@ -16,6 +16,7 @@ from gs_video_report.batch.batch_store import BatchStore
 from gs_video_report.batch.clock import parse_iso
 from gs_video_report.batch.data_models import TaskStatus, Usage, VideoTask
 from gs_video_report.batch.doubt import IN_DOUBT
+from gs_video_report.batch.retry import FAR_MS
 from gs_video_report.batch.rows import exact, json_text, task_from_row
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.task_moves import add_events
@@ -86,9 +87,15 @@ class TaskReads(BatchStore):
         return {row["error_code"] or "": row["tasks"] for row in rows}
 
     async def next_due_s(self, batch_id: str) -> float | None:
-        """Seconds until the first `retrying` task may run; 0 when one is due, None without any."""
+        """Seconds until the first `retrying` task may run; 0 when one is due, None without any.
+
+        0 also when it lies further off than any wait is long: the clock has been set back.
+        """
         due = (await self.db.read(query("next_due"), (batch_id,)))[0]["due"]
-        return None if due is None else max(0.0, (parse_iso(due) - self.clock.wall_ms()) / 1000)
+        if due is None:
+            return None
+        left_ms = parse_iso(due) - self.clock.wall_ms()
+        return max(0.0, left_ms / 1000) if left_ms <= FAR_MS else 0.0
 
     async def attempts(self, task_id: int) -> list[dict[str, Any]]:
         """The attempts of a task, first one first: columns of `attempts`, `error` decoded."""

@@ -67,7 +67,12 @@ SELECT task_id FROM (
   SELECT * FROM (
     SELECT priority, task_id FROM tasks INDEXED BY tasks_due
     WHERE batch_id = :batch_id AND status = 'retrying' AND next_attempt_at <= :now
-    ORDER BY next_attempt_at LIMIT :limit + 100))
+    ORDER BY next_attempt_at LIMIT :limit + 100)
+  UNION ALL
+  SELECT * FROM (
+    SELECT priority, task_id FROM tasks INDEXED BY tasks_due
+    WHERE batch_id = :batch_id AND status = 'retrying' AND next_attempt_at > :beyond
+    LIMIT :limit))
 WHERE EXISTS(SELECT 1 FROM batches WHERE batch_id = :batch_id
              AND status IN ('initializing', 'running'))
 ORDER BY priority, task_id LIMIT :limit;
