@@ -72,13 +72,13 @@ def score(finds: Sequence[float], truth: dict[str, Any]) -> Score:
     open_turns = list(truth["turns"])
     late, invented = [], []
     for at in sorted(finds):
-        if at < START_S or any(start <= at <= end for start, end in truth["free"]):
+        if at < START_S:
             continue
         fits = [t for t in open_turns if t["start_s"] - EARLY_S <= at <= t["end_s"] + LATE_S]
         if fits:
             open_turns.remove(fits[0])
             late.append(round(at - fits[0]["end_s"], 2))
-        else:
+        elif not any(start <= at <= end for start, end in truth["free"]):
             invented.append(round(at, 2))
     missed = [round(t["end_s"], 2) for t in open_turns]
     return Score(len(late), len(missed), len(invented), tuple(late), tuple(missed), tuple(invented))

@@ -203,3 +203,45 @@ def test_cells_are_counted_row_by_row() -> None:
 def test_blank_means_one_even_colour() -> None:
     assert is_blank(page())
     assert not is_blank(page(1))
+
+
+def marked(picture: Gray, row: int, light: int = 60) -> Gray:
+    """The page with a marker laid over one line."""
+    lit = picture.copy()
+    band = lit[row * 10 + 1 : row * 10 + 9]
+    band[:] = np.clip(band.astype(int) + light, 0, 255)
+    return lit
+
+
+def covered(picture: Gray, column: int) -> Gray:
+    """The page with a patterned sleeve over 24 columns of its lower part."""
+    out = picture.copy()
+    out[20:, column : column + 24] = np.kron(
+        np.random.default_rng(5).integers(40, 190, (14, 6)), np.ones((5, 4))
+    ).astype(np.uint8)
+    return out
+
+
+def test_marker_that_walks_over_the_lines_is_no_new_slide() -> None:
+    text = page(0, 2, 4, 6, ground=30, ink=220)
+    shown = [text] * 5 + [marked(text, row) for row in (0, 2, 4, 6) for _ in range(4)]
+    assert {c for c, _ in changes(shown)} <= {Change.FIRST, Change.BUILD}
+
+
+def test_page_after_a_marker_begins_when_it_appears_not_when_the_marker_came() -> None:
+    text, other = page(0, 2, 4, 6, ground=30, ink=220), page(0, 2, 4, 6, ground=30, seed=3, ink=220)
+    shown = [text] * 6 + [marked(text, 2)] * 2 + [other] * 6
+    assert (Change.SLIDE, 8.0) in changes(shown)
+
+
+def test_sleeve_that_was_in_the_first_picture_of_a_page_is_no_content_that_goes() -> None:
+    """A hand moved while the new page was taken; when it left, that was taken for another page."""
+    before, sheet = page(0, 1, 2, seed=7), page(0, 1)
+    hands = [covered(sheet, 8 * (n % 3) + 60) for n in range(4)]
+    shown = [before] * 6 + hands + [sheet] * 10
+    assert changes(shown) == [(Change.FIRST, 0.0), (Change.SLIDE, 6.0)]
+
+
+def test_things_that_move_until_the_end_give_no_slide_there() -> None:
+    moving = [covered(page(0), 40 + 9 * (n % 7)) for n in range(14)]
+    assert Change.SLIDE not in [c for c, _ in changes([page(0)] * 6 + moving)]

@@ -4,7 +4,9 @@ Truth: the picture is divided into 16 x 9 cells. A cell is *settled* when it did
 samples; one that keeps changing (camera inset, clock, burnt-in subtitles) is *busy* and left out.
 The settled cells are compared with the fullest state of the current slide: what was only added is
 a *build* of it; a small part that gave way to something else is a *replacement*; a large part gone
-is a new *slide*. Pictures in which most cells move are *camera*: a key frame now and then.
+is a new *slide*, which begins when the old content went for good. What moved when the slide was
+taken (a hand, a person passing) is filled in when it settles, and is no content of it. Pictures
+in which most cells move are *camera*: a key frame now and then.
 Never: looks ahead, keeps more than a few samples, gives more key frames than an allowance lets
 through, which is small where the picture is restless (film, talking heads).
 Source: the block-wise test finds changes of text alone, which differences of whole pictures do
@@ -39,6 +41,8 @@ SETTLE = 2
 """Samples without change before a cell is settled."""
 SETTLE_AFTER_CAMERA = 4
 LONGEST_FADE_S = 3.0
+LONGEST_CUT_S = 1.5
+"""A change that lasts longer, at the end of the recording, is movement."""
 CAMERA_SHARE = 0.35
 """Part of the cells that move in moving pictures."""
 LOCAL_SHARE = 0.25
@@ -52,6 +56,7 @@ CAMERA_INTERVAL_S = 30.0
 _BLANK_SPREAD = 3.0
 _LOST_INK = 0.25
 _SAME_SHAPE = 0.8
+_FIGURED = 2.0
 
 
 class Change(StrEnum):
@@ -125,12 +130,36 @@ def compare(old: Gray, new: Gray) -> Difference:
     changed = moved.mean(axis=2) > CELL_SHARE
     ink_a = np.abs(a - np.median(a, axis=2, keepdims=True)) > LEVELS
     ink_b = np.abs(b - np.median(b, axis=2, keepdims=True)) > LEVELS
-    content = ink_a.mean(axis=2) > CELL_SHARE
+    content = (ink_a.mean(axis=2) > CELL_SHARE) & _figured(a)
     gone = (ink_a & moved).sum(axis=2) > _LOST_INK * np.maximum(ink_a.sum(axis=2), 1)
-    unlike = _correlation(a, b) < _SAME_SHAPE
+    unlike = _likeness(a, b) < _SAME_SHAPE
     lost = changed & content & gone & unlike
     fresh = (ink_b & moved).mean(axis=2) > CELL_SHARE
     return Difference(content, lost, changed & fresh & (unlike | ~content))
+
+
+def _figured(a: Any) -> Any:
+    """Cells with more than straight edges along the cell: stripes of a marker, frames and rules
+    are no content by themselves."""
+    high, wide = HEIGHT // ROWS, WIDTH // COLUMNS
+    part = a.reshape(ROWS, COLUMNS, high, wide)
+    rest = part - part.mean(axis=2, keepdims=True) - part.mean(axis=3, keepdims=True)
+    rest = rest + part.mean(axis=(2, 3), keepdims=True)
+    return rest.std(axis=(2, 3)) > _FIGURED
+
+
+def _likeness(a: Any, b: Any) -> Any:
+    """Correlation per cell, also of what is left when stripes are taken away: a marker laid over
+    a line of text, or a shadow across it, does not make it another text."""
+    import numpy as np
+
+    high, wide = HEIGHT // ROWS, WIDTH // COLUMNS
+    a4, b4 = (part.reshape(ROWS, COLUMNS, high, wide) for part in (a, b))
+    best = _correlation(a, b)
+    for axis in (2, 3):
+        bare = (part - part.mean(axis=axis, keepdims=True) for part in (a4, b4))
+        best = np.maximum(best, _correlation(*(part.reshape(a.shape) for part in bare)))
+    return best
 
 
 def _correlation(a: Any, b: Any) -> Any:
@@ -176,7 +205,7 @@ class _Activity:
         share = float(changed.mean())
         local = changed if share < LOCAL_SHARE else np.zeros_like(changed)
         step_s, self.at_s = t_s - self.at_s, t_s
-        self.since = np.where(changed & (self.quiet >= SETTLE), began_s, self.since)
+        self.since = np.where(changed & (self.quiet >= 1), began_s, self.since)
         self.until = np.where(changed, began_s, self.until)
         self.quiet = np.where(changed, 0, self.quiet + 1)
         faded = self.memory * 0.5 ** (step_s / self.HALF_LIFE_S)
@@ -191,6 +220,11 @@ class _Activity:
 
         brief = self.until - self.since <= LONGEST_FADE_S
         return _typical(np.where(brief, self.since, self.until)[where])
+
+    def new_or_quiet(self) -> Mask:
+        """Cells that did not change just now, or not for long."""
+        result: Mask = (self.quiet >= 1) | (self.until - self.since <= LONGEST_CUT_S)
+        return result
 
     def busy(self) -> Mask:
         """Cells that change again and again, and restless cells beside them."""
@@ -241,6 +275,11 @@ class SlideDetector:
     _last: Gray | None = None
     _shown: Gray | None = None
     """Fullest settled state of the current slide; None until something is shown."""
+    _known: Any = None
+    """Cells of `_shown` that had settled; the others (a hand, a person passing) are filled in when
+    they settle, and are no content that could be lost."""
+    _gone_at: Any = None
+    """Since when each cell's content is gone, seconds; NaN where it is there."""
     _shown_at: float = 0.0
     _activity: _Activity | None = None
     _moving: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=4))
@@ -271,6 +310,7 @@ class SlideDetector:
             return self._first(began_s, gray)
         film = [at_s for at_s, share in self._moving if share > CAMERA_SHARE]
         if len(film) >= 3:
+            self._note_lost(changed & False, t_s)
             return self._camera(t_s, film[0], gray)
         return self._judge(t_s, gray, changed, settle=self._settle())
 
@@ -286,33 +326,76 @@ class SlideDetector:
     def _first(self, t_s: float, gray: Gray) -> Seen:
         if is_blank(gray):
             return Seen(Change.NONE, t_s, False, 0.0)
-        self._shown, self._shown_at = gray, t_s
+        self._show(gray, t_s)
         return Seen(Change.FIRST, t_s, True, 0.0)
 
+    def _show(self, gray: Gray, t_s: float, known: Mask | None = None) -> None:
+        """From `t_s` on this is the current slide; `known`: its settled cells, `None` all."""
+        import numpy as np
+
+        self._shown, self._shown_at = gray, t_s
+        self._gone_at = np.full((ROWS, COLUMNS), np.nan)
+        self._known = np.ones((ROWS, COLUMNS), bool) if known is None else known
+
+    def _note_lost(self, lost: Mask, began_s: float) -> None:
+        """Remember since when content is gone; what comes back was only covered."""
+        import numpy as np
+
+        since = np.where(np.isnan(self._gone_at), began_s, self._gone_at)
+        self._gone_at = np.where(lost, since, np.nan)
+
+    def _learn(self, gray: Gray, settled: Mask) -> None:
+        """Fill in cells of the current slide that were moving when it was first shown."""
+        import numpy as np
+
+        found = settled & ~self._known
+        if found.any() and self._shown is not None:
+            where = found.repeat(HEIGHT // ROWS, 0).repeat(WIDTH // COLUMNS, 1)
+            self._shown = np.where(where, gray, self._shown)
+            self._known = self._known | found
+
     def _judge(self, t_s: float, gray: Gray, changed: Mask | None, settle: int) -> Seen:
-        shown, activity = self._shown, self._activity
-        assert shown is not None  # noqa: S101
+        activity = self._activity
         assert activity is not None  # noqa: S101
         moving = 0.0 if changed is None else float(changed.mean())
         busy = activity.busy()
         still = changed is None or not bool((changed & ~busy).any())
+        settled = activity.quiet >= settle if settle else activity.new_or_quiet()
+        self._learn(gray, settled)
+        shown = self._shown
+        assert shown is not None  # noqa: S101
         if not cells_changed(shown, gray).any():
+            self._note_lost(busy & False, t_s)
             return Seen(Change.NONE, t_s, still and not self._in_camera, moving)
         found = compare(shown, gray)
-        lost, gained = found.lost & ~busy, found.gained & ~busy
-        settled = activity.quiet >= settle
+        clear = ~busy & self._known
+        lost, gained = found.lost & clear, found.gained & clear
+        plain = not self._in_camera and not is_blank(gray)
+        self._note_lost(lost & plain, self._moving[-1][0] if self._moving else t_s)
         new, waiting = (lost | gained) & settled, (lost | gained) & ~settled
         better = Seen(Change.NONE, t_s, still and not self._in_camera and not lost.any(), moving)
         if int(new.sum()) < MIN_CELLS or int(waiting.sum()) > int(new.sum()) or is_blank(gray):
             return better
-        change = _kind(found.content & ~busy, lost & settled, gained & settled)
+        change = _kind(found.content & clear, lost & settled, gained & settled)
         if self._in_camera and change is not Change.NONE:
             change = Change.SLIDE
         if change is Change.NONE or not self._may(change, t_s):
             return replace(better, keep=False)
-        began = max(activity.began(new), self._shown_at)
-        self._shown, self._shown_at, self._in_camera = gray, began, False
+        began = self._began(change, new)
+        self._show(gray, began, settled)
+        self._in_camera = False
         return Seen(change, began, True, moving)
+
+    def _began(self, change: Change, new: Mask) -> float:
+        """When a page came; it begins when the one before it goes, not when it is filled."""
+        import numpy as np
+
+        assert self._activity is not None  # noqa: S101
+        began = self._activity.began(new)
+        gone = self._gone_at[~np.isnan(self._gone_at)]
+        if change is Change.SLIDE and gone.size:
+            began = min(began, _typical(gone))
+        return max(began, self._shown_at)
 
     def _may(self, change: Change, t_s: float) -> bool:
         """Whether this key frame is within what restless pictures are allowed."""
@@ -333,7 +416,8 @@ class SlideDetector:
         if not self._restless.take(t_s):
             return none
         began = t_s if self._in_camera else max(film_s, self._shown_at)
-        self._shown, self._shown_at, self._camera_at, self._in_camera = gray, began, t_s, True
+        self._show(gray, began)
+        self._camera_at, self._in_camera = t_s, True
         return replace(none, change=Change.CAMERA, t_s=began, keep=True)
 
 
