@@ -41,7 +41,7 @@ STEP_VERSIONS = {
     "transcribe": 1,
     "relisten": 1,
     "subtitles": 1,
-    "slides": 1,
+    "slides": 2,
     "read": 1,
 }
 """Raised when a step's result changes meaning, so that old journal entries are not used."""
