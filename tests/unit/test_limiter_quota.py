@@ -136,6 +136,8 @@ SIZES = [
     pytest.param(60, 360_000, id="both"),
     pytest.param(20, 10**9, id="few"),
 ]
+SEEDS = [1, pytest.param(2, marks=pytest.mark.slow)]
+"""One history of each size by default, a second one with the slow tests."""
 CALLS = 5
 """Per video: a long one in parts."""
 CHANGE_S = 400.0
@@ -159,7 +161,7 @@ async def played(
     return run
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("requests", "tokens"), SIZES)
 async def test_known_quota_is_used_and_never_refused(
     requests: float, tokens: float, seed: int
@@ -192,7 +194,7 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("tells", [True, False])
 @pytest.mark.parametrize(("requests", "tokens", "used"), FOUND)
 async def test_unknown_quota_is_found_and_held(
@@ -205,7 +207,7 @@ async def test_unknown_quota_is_found_and_held(
     assert provider.used_share(MINUTE_S, run.end) >= used
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("requests", "tokens"), SIZES)
 async def test_unknown_quota_of_whole_clock_minutes_is_found_and_held(
     requests: float, tokens: float, seed: int
@@ -218,14 +220,34 @@ async def test_unknown_quota_of_whole_clock_minutes_is_found_and_held(
     assert provider.used_share(MINUTE_S, run.end) >= 0.88
 
 
+HALVED = [
+    pytest.param({}, id="plain"),
+    pytest.param({"tells": False}, id="silent", marks=pytest.mark.slow),
+    pytest.param({"aligned": True}, id="aligned", marks=pytest.mark.slow),
+]
+TIGHT_BOTH = [{"tells": False}, {"aligned": True}]
+"""Ways of refusing that one size, the hardest, meets by default; all sizes in the slow tests."""
+
+
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("how", [{}, {"tells": False}, {"aligned": True}])
+@pytest.mark.parametrize("how", HALVED)
 @pytest.mark.parametrize(("requests", "tokens"), SIZES)
 async def test_halved_quota_is_settled_within_a_minute(
     requests: float, tokens: float, how: dict[str, bool], known: bool
 ) -> None:
+    await halved_and_settled(Provider(FakeTime(), requests, tokens, **how), known)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("how", TIGHT_BOTH)
+async def test_two_halved_quotas_are_settled_within_a_minute(
+    how: dict[str, bool], known: bool
+) -> None:
+    await halved_and_settled(Provider(FakeTime(), 60, 360_000, **how), known)
+
+
+async def halved_and_settled(provider: Provider, known: bool) -> None:
     """What was in flight at the change is refused; later steps up may each cost one refusal."""
-    provider = Provider(FakeTime(), requests, tokens, **how)
     run = await played(provider, known=known, halved_at=CHANGE_S)
     settled = CHANGE_S + MINUTE_S
     assert 1 <= provider.refused_between(CHANGE_S, settled) <= WORKERS
