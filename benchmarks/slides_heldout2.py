@@ -1,7 +1,7 @@
 """Recordings for the slide benchmark that the detector was not tuned on: second set, other styles.
 
-The convention and the way to make them are those of `slides_heldout`. Drawn after the detector had
-been mended on what the first set showed; nothing was mended on this one.
+The convention and the way to make them are those of `slides_heldout`. Written before the detector
+was mended on what the first set showed; nothing was mended on this one.
 """
 
 from __future__ import annotations
