@@ -8,6 +8,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import MEDIA, Gsvr
 
 
@@ -72,6 +74,7 @@ def test_pausing_a_finished_batch_is_refused_in_words(finished: Gsvr) -> None:
     assert "nothing to pause" in answer.err
 
 
+@pytest.mark.timeout(300)  # eight processes of gsvr, one after the other
 def test_verify_repair_retry_and_restore(gsvr: Gsvr, tmp_path: Path) -> None:
     """One batch through loss of a report, loss of the database, and a mended input."""
     (tmp_path / "in").mkdir()

@@ -16,10 +16,14 @@ EXAMPLE_DB = Path(__file__).parents[2] / "batch_tasks.db.example"
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, int]]:
-    """Every file below `root` with size and modification time."""
+    """Every file below `root` with size and modification time.
+
+    Without SQLite's `-shm`: a reader marks its place in it, which is no change of the database.
+    """
     return {
         p.relative_to(root).as_posix(): (p.stat().st_size, p.stat().st_mtime_ns)
         for p in sorted(root.rglob("*"))
+        if not p.name.endswith("-shm")
     }
 
 
