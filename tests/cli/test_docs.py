@@ -149,19 +149,6 @@ def test_every_printed_command_can_be_parsed(words: tuple[str, ...]) -> None:
         command.make_context("gsvr", rest)
 
 
-HARMLESS = (
-    *("batch list", "batch status", "batch show", "batch checkpoints", "batch export"),
-    *("templates list", "templates show", "config show", "config init", "models list"),
-    *("cache info", "doctor", "quota"),
-)
-
-
-def _is_harmless(words: tuple[str, ...]) -> bool:
-    if "--help" in words or "--version" in words or "--dry-run" in words:
-        return True
-    return " ".join(words[:2]).startswith(HARMLESS) and "--watch" not in words
-
-
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages take for granted: recordings, a list, a template, a database."""
@@ -180,19 +167,6 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(MEDIA / "spoken_en_6s.mp4", folder / name)
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.mark.parametrize(
-    "words",
-    sorted({tuple(w) for _, w in printed_commands() if _is_harmless(tuple(w))}),
-    ids=" ".join,
-)
-def test_harmless_commands_do_what_the_pages_say(words: tuple[str, ...], workplace: Path) -> None:
-    answer = CliRunner().invoke(app, list(words))
-    # the doctor answers 1 where something is missing, such as room on the disk
-    good = (0, 1) if words[0] == "doctor" else (0,)
-    assert answer.exit_code in good, answer.output
-    assert "Traceback" not in answer.output
 
 
 def test_the_list_of_the_quickstart_is_read(workplace: Path) -> None:
