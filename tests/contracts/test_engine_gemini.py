@@ -847,6 +847,16 @@ async def test_a_batch_job_answers_every_stretch_at_half_the_price(
     assert full.provenance.usage["usd"] == pytest.approx(2 * half, rel=0.01)
 
 
+async def test_recordings_of_one_length_have_jobs_of_their_own(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """Their questions are the same: the second one took the first one's job, and its words."""
+    talks = [recording(tmp_path, LONG_S, name) for name in ("a.mp4", "b.mp4")]
+    for talk in talks:
+        assert texts(await cheap(tmp_path / "db", fake, talk)) == spoken(talk)
+    assert fake.count("batch") == 2
+
+
 async def test_what_a_job_fails_to_answer_is_asked_for_directly(
     tmp_path: Path, fake: FakeGemini
 ) -> None:

@@ -2,9 +2,11 @@
 
 Truth: the journaled step `batch_job` (the job's name), the service for its state, and the step
 `generate` for each reply, as always.
-True here: a job's display name follows from its questions, and is looked for before one is made:
-a job that was created just before a kill is found and not paid for twice. The upload must live
-longer than a job may take. What a job does not answer is asked for directly, at the full price.
+True here: a job's display name follows from the recording's content and the questions (which are
+the same for recordings of one length), and is looked for before one is made: a job that was
+created just before a kill is found and not paid for twice, and no other recording's job is taken.
+The upload must live longer than a job may take. What a job does not answer is asked for directly,
+at the full price.
 Never: makes a second job for the same questions while the first one may still answer.
 Raises: StepCancelled, LimitReached, what the connection raises.
 """
@@ -28,7 +30,7 @@ from gs_video_report.engines.llm.quota import Need, granted
 from gs_video_report.errors import PermanentError, Refused, StepCancelled
 from gs_video_report.report.model import Notice
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 TIER = "batch"
 JOB_LIFE = timedelta(hours=24)
 """The service gives up on a job after that; so do we, an hour later."""
@@ -82,8 +84,9 @@ class BatchLane:
         return f"batch job for {self.reading.ctx.media.display_name}"
 
     def _digest(self) -> str:
-        keys = ",".join(question_key(q) for q in self.questions)
-        return hashlib.sha256(keys.encode()).hexdigest()[:24]
+        keys = [question_key(q) for q in self.questions]
+        text = ",".join([self.reading.ctx.fingerprint, *keys])
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     async def _run(self) -> dict[str, dict[str, Any]]:
         """Replies by the key of their question."""
