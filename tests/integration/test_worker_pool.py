@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from gs_video_report.errors import (
     GsvrError,
     LimitReached,
     NoMediaError,
+    Refused,
     RetryableError,
     StepCancelled,
 )
@@ -353,6 +355,27 @@ async def test_videos_that_have_their_answers_are_finished_after_a_limit(bench: 
     assert bench.listener.limits == [2]
     assert {seq for seq, s in (await bench.statuses()).items() if s is TaskStatus.COMPLETED} == {1}
     assert set((await bench.statuses()).values()) == {TaskStatus.COMPLETED, TaskStatus.PENDING}
+
+
+async def test_videos_that_were_refused_are_not_told_as_having_answers(bench: Bench) -> None:
+    """Two refused videos were told as "2 videos have their answers"."""
+    refused = asyncio.Event()
+
+    async def run(task: VideoTask, control: TaskControl) -> TaskResult:
+        if task.seq == 2:
+            with suppress(Refused):
+                async with MeteredLimiter(ApiLimiter(), control).reserve("b", tokens=10):
+                    raise Refused("too often")
+            refused.set()
+            await asyncio.Event().wait()
+        await asyncio.wait_for(refused.wait(), 5)
+        async with MeteredLimiter(ApiLimiter(), control).reserve("b", tokens=10):
+            raise LimitReached("the day's quota is spent")
+
+    outcome = await bench.pool(run, parallel=2).run()
+    assert outcome.reason is StopReason.LIMIT
+    assert bench.listener.limits == []
+    assert set((await bench.statuses()).values()) == {TaskStatus.PENDING}
 
 
 async def test_a_stop_ends_also_what_a_limit_left_to_finish(bench: Bench) -> None:

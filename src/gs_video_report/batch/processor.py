@@ -682,8 +682,11 @@ class _Listener:
 
     def limit_reached(self, error: LimitReached, finishing: int) -> None:
         videos = plural(finishing, "video")
-        verb = "has its answers and is" if finishing == 1 else "have their answers and are"
-        self._tell(f"{error.message}: no more requests are sent; {videos} {verb} still finished")
+        whose = "its answer is" if finishing == 1 else "their answers are"
+        self._tell(
+            f"{error.message}: no more requests are sent; {videos} may still be finished, as "
+            f"{whose} there or under way"
+        )
 
     def _tell(self, text: str) -> None:
         self.processor.tell(text)

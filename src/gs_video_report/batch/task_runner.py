@@ -177,12 +177,14 @@ class MeteredLimiter:
             async with reservation as quota:
                 granted = 1
                 self.control.quota_waits -= 1
-                self.control.has_answers |= is_paid
+                self.control.asking += is_paid
                 self.control.call(time.monotonic(), running=1)
                 with self._answer():
                     yield quota
+                self.control.has_answers |= is_paid
         finally:
             self.control.quota_waits -= 1 - granted
+            self.control.asking -= granted * is_paid
             self.control.call(time.monotonic(), opened=-1, running=-granted)
             used = getattr(quota, "used", None)
             if used is not None:

@@ -104,7 +104,9 @@ class TaskControl:
     """Set by the runner when the output was already there: the reason."""
     line: Line = field(default_factory=OpenLine)
     has_answers: bool = False
-    """Paid answers were used, or are on their way."""
+    """Paid answers are there."""
+    asking: int = 0
+    """Paid requests that are under way now."""
     quota_waits: int = 0
     """Requests that wait for quota now."""
     no_more_requests: bool = False
@@ -113,7 +115,7 @@ class TaskControl:
     @property
     def may_finish(self) -> bool:
         """Whether the task may need no more requests, as far as can be seen."""
-        return self.has_answers and not self.quota_waits
+        return (self.has_answers or self.asking > 0) and not self.quota_waits
 
     def asks(self) -> None:
         """Before a request. Raises: StepCancelled when there are to be no more."""
@@ -346,7 +348,7 @@ class WorkerPool:
         except GsvrError:
             raise
         except BaseExceptionGroup as group:
-            error = _first(group)
+            error = first_error(group)
             if isinstance(error, GsvrError | asyncio.CancelledError):
                 raise error from group
             raise _unexpected(error) from group
@@ -392,7 +394,7 @@ class WorkerPool:
         elif isinstance(error, FatalError | LimitReached):
             await self._give_back(task, cancelled=False)
             if isinstance(error, LimitReached):
-                self._close_purse(error)
+                self._close_purse(error, task.task_id)
             else:
                 self._begin_stop(PoolOutcome(StopReason.FATAL, error))
                 self._cancel_all(StepCancelled("stopped"))
@@ -494,12 +496,17 @@ class WorkerPool:
         self._stopping.set()
         self._wake.set()
 
-    def _close_purse(self, error: LimitReached) -> None:
-        """No more requests; what is paid for already may become reports."""
+    def _close_purse(self, error: LimitReached, refused: int) -> None:
+        """No more requests; what is paid for already may become reports.
+
+        Args:
+            refused: id of the task that met the limit, which has ended.
+        """
         is_first = self._outcome is None
         self._claim_no_more(PoolOutcome(StopReason.LIMIT, error))
         finishing = 0
-        for entry in list(self._running.values()):
+        others = [one for one in self._running.values() if one.task.task_id != refused]
+        for entry in others:
             entry.control.no_more_requests = True
             if entry.control.outcome is None and entry.control.may_finish:
                 finishing += 1
@@ -524,7 +531,7 @@ class WorkerPool:
         await asyncio.gather(*side, return_exceptions=True)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The leaf that decides: a fault of ours, else a real error, else a stop."""
     leaves: list[BaseException] = []
     queue: list[BaseException] = [group]
