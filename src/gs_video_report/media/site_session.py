@@ -14,9 +14,10 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def _downloader(options: dict[str, Any]) -> Any:
     class GuardedDL(YoutubeDL):  # type: ignore[misc]
         def urlopen(self, request: Any) -> Any:
             response = super().urlopen(request)
-            response.read = _bounded(response.read, response.close)
+            response.__class__ = _bounded(response.__class__)
             return response
 
         def build_request_director(self, handlers: Any, preferences: Any = None) -> Any:
@@ -176,23 +177,29 @@ class PageTooLong(Exception):
     """Passes through yt-dlp, which wraps it; becomes our error with the address."""
 
 
-def _bounded(read: Callable[..., bytes], close: Callable[[], None]) -> Callable[..., bytes]:
-    """`read` of a response, which ends: a page that never does would fill the memory."""
+@cache
+def _bounded(kind: Any) -> Any:
+    """A kind of response whose `read()` ends: a page that never does would fill the memory.
 
-    def bounded(size: int | None = None) -> bytes:
-        if size is not None and size >= 0:
-            return read(size)
-        blocks, total = [], 0
-        while block := read(PAGE_BLOCK_BYTES):
-            blocks.append(block)
-            total += len(block)
-            report(0, 0)
-            if total > MAX_PAGE_BYTES:
-                close()
-                raise PageTooLong
-        return b"".join(blocks)
+    A class, not a function set on the response: that would be a circle, which keeps the connection
+    open until the next collection of garbage.
+    """
 
-    return bounded
+    class Bounded(kind):  # type: ignore[misc]
+        def read(self, amt: int | None = None) -> bytes:
+            if amt is not None and amt >= 0:
+                return bytes(super().read(amt))
+            blocks, total = [], 0
+            while block := super().read(PAGE_BLOCK_BYTES):
+                blocks.append(block)
+                total += len(block)
+                report(0, 0)
+                if total > MAX_PAGE_BYTES:
+                    self.close()
+                    raise PageTooLong
+            return b"".join(blocks)
+
+    return Bounded
 
 
 def _options(settings: DownloadSettings, pictures: bool) -> dict[str, Any]:
