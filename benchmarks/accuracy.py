@@ -126,10 +126,8 @@ def ours(model_dir: str, path: Path, language: str | None, work: Path) -> tuple[
     extract_audio(str(path), pcm)
     chunks = plan_chunks(pcm)
     spoken = language or detect_language(model_dir, pcm, chunks)[0]
-    alone = len(chunks) == 1
-    texts = [
-        transcribe_chunk(model_dir, pcm, c.start, c.end, spoken, alone=alone).text for c in chunks
-    ]
+    how = {"alone": len(chunks) == 1, "guessed": language is None}
+    texts = [transcribe_chunk(model_dir, pcm, c.start, c.end, spoken, **how).text for c in chunks]
     return " ".join(texts), spoken
 
 

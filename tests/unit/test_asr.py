@@ -112,6 +112,33 @@ def answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *answers: tuple[str,
     return model, transcribe_chunk("m", path, SECOND, 5 * SECOND, "zh")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "odds", "guessed", "heard_in"),
+    [
+        (14, ("es", 0.97), True, "es"),
+        (14, ("es", 0.9), True, "zh"),  # not sure enough
+        (14, ("es", 0.97), False, "zh"),  # the user said zh
+        (8, ("es", 0.97), True, "zh"),  # too short to be sure
+    ],
+)
+def test_stretch_that_is_surely_in_another_language_is_heard_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    seconds: int,
+    odds: tuple[str, float],
+    guessed: bool,
+    heard_in: str,
+) -> None:
+    model = Scripted(("Buenos días a todos", 1.0))
+    monkeypatch.setattr(whisper, "load_model", lambda _: model)
+    monkeypatch.setattr(asr, "load_model", lambda _: model)
+    monkeypatch.setattr(asr, "language_odds", lambda *_: (odds,))
+    path = str(write_pcm(tmp_path / "a.pcm", np.zeros(20 * SECOND)))
+    found = transcribe_chunk("m", path, 0, seconds * SECOND, "zh", guessed=guessed)
+    assert [asked["language"] for asked in model.asked] == [heard_in]
+    assert found.text == "Buenos días a todos"
+
+
 def test_a_looping_answer_is_asked_again_more_firmly_in_a_fixed_order(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

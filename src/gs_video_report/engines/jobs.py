@@ -61,14 +61,17 @@ def detect_language(
 
 
 def transcribe_chunk(
-    model_dir: str, pcm_path: str, start: int, end: int, language: str, alone: bool
+    model_dir: str, pcm_path: str, start: int, end: int, language: str, alone: bool, guessed: bool
 ) -> dict[str, Any]:
-    """Text of one chunk with absolute times, `alone` when there is no other; the dict of
-    `ChunkText`."""
+    """Text of one chunk with absolute times; the dict of `ChunkText`.
+
+    `alone`: there is no other chunk. `guessed`: nobody told the language.
+    """
     from gs_video_report.media.asr import AsrParams
     from gs_video_report.media.asr import transcribe_chunk as run
 
-    return asdict(run(model_dir, pcm_path, start, end, language, AsrParams(), alone=alone))
+    how = {"alone": alone, "guessed": guessed}
+    return asdict(run(model_dir, pcm_path, start, end, language, AsrParams(), **how))
 
 
 def relisten_params() -> dict[str, Any]:

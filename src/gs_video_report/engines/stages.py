@@ -197,7 +197,7 @@ async def _from_speech(
     async def pcm_path() -> str:
         return await _samples(ctx, track, pcm)
 
-    first = await _chunks(ctx, track, pcm, plan, model, language)
+    first = await _chunks(ctx, track, pcm, plan, model, (language, probability))
     hearing = second_hearing.Hearing(plan, speech, model, language, probability, first)
     texts, heard_again = await second_hearing.apply(ctx, hearing, pcm_path)
     segments = tuple(segments_of(texts))
@@ -343,14 +343,16 @@ async def _chunks(
     pcm: Path,
     plan: list[tuple[int, int]],
     model: dict[str, Any],
-    language: str,
+    guess: tuple[str, float | None],
 ) -> list[dict[str, Any]]:
+    language, guessed = guess[0], guess[1] is not None
     params = {
         "v": STEP_VERSIONS["transcribe"],
         "params": jobs.speech_params()["asr"],
         "model": model["sha256"],
         "plan": digest(plan),
         "language": language,
+        "guessed": guessed,
     }
     total = float(sum(end - start for start, end in plan)) / SAMPLE_RATE
     done = 0.0
@@ -360,7 +362,7 @@ async def _chunks(
 
         async def run() -> Any:
             path = await _samples(ctx, track, pcm)
-            where = (model["path"], path, start, end, language, len(plan) == 1)
+            where = (model["path"], path, start, end, language, len(plan) == 1, guessed)
             return await compute(ctx, jobs.transcribe_chunk, *where)
 
         text: dict[str, Any] = await ctx.step("transcribe", run, part=part, params=params)

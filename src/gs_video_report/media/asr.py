@@ -19,7 +19,7 @@ from gs_video_report.media import dropouts
 from gs_video_report.media.audio import SAMPLE_RATE
 from gs_video_report.media.container import display_name
 from gs_video_report.media.doubt import is_doubtful
-from gs_video_report.media.encoder import room_of
+from gs_video_report.media.encoder import SHORT_S, room_of
 from gs_video_report.media.sentences import SpokenWord, group_words, join_words
 from gs_video_report.media.vad import WINDOW, Chunk, probabilities_of
 from gs_video_report.media.whisper import (
@@ -106,6 +106,7 @@ def transcribe_chunk(
     params: AsrParams | None = None,
     *,
     alone: bool = False,
+    guessed: bool = False,
 ) -> ChunkText:
     """Recognise samples [start, end) of a raw s16le 16 kHz mono file.
 
@@ -113,6 +114,7 @@ def transcribe_chunk(
         model_dir: folder of a CTranslate2 Whisper model (`SpeechModel.path`).
         language: ISO 639-1 code. English-only models ignore it.
         alone: nothing else is said in the recording. Short clips are then heard with more room.
+        guessed: the language was told from parts of the recording; this one may be in another.
 
     Returns:
         Text and sentence-like segments inside the chunk, in order.
@@ -122,7 +124,10 @@ def transcribe_chunk(
         params = replace(params, room_s=room_of((end - start) / SAMPLE_RATE))
     report(0.0, (end - start) / SAMPLE_RATE)
     samples = load_samples(pcm_path, start, end)
-    parts = hear(model_dir, samples, language, params, _MAX_CUTS)
+    spoken = _own_language(model_dir, samples, language, params) if guessed else language
+    parts = hear(model_dir, samples, spoken, params, _MAX_CUTS)
+    if spoken != language:
+        parts = [replace(part, language=spoken) for part in parts]
     report((end - start) / SAMPLE_RATE, (end - start) / SAMPLE_RATE)
     return make_text(parts, start, end, language)
 
@@ -149,6 +154,15 @@ def make_text(parts: Sequence[HeardPart], start: int, end: int, language: str) -
         retries=sum(part.heard.retries for part in parts) + len(parts) - 1,
         dropped=" ".join(dropped),
     )
+
+
+def _own_language(model_dir: str, samples: Samples, language: str, params: AsrParams) -> str:
+    """What the chunk is spoken in. Short chunks are taken to be like the rest: too little is
+    heard to be sure. Costs next to nothing, as the encoder's output serves for the text, too."""
+    if len(samples) < SHORT_S * SAMPLE_RATE or not load_model(model_dir).model.is_multilingual:
+        return language
+    code, probability = language_odds(model_dir, samples)[0]
+    return code if probability >= params.other_language else language
 
 
 def detect_language(

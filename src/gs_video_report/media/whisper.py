@@ -54,6 +54,9 @@ class AsrParams:
     """Text that shrinks more than this when compressed repeats itself."""
     room_s: int = ROOM_S
     """Silence that the encoder is given after the sound, seconds."""
+    other_language: float = 0.95
+    """Probability from which a chunk is taken to be in another language than the recording, if
+    that is to be looked for. Whisper would translate it, fluently and surely."""
 
 
 @dataclass(frozen=True, slots=True)
