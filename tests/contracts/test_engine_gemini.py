@@ -707,6 +707,18 @@ async def test_a_refused_key_is_set_aside_for_the_next_one_and_told_once(
     assert {r.key for r in fake.requests("start")} == {KEY}, "the wrong key cost no upload"
 
 
+async def test_a_spent_key_is_told_once_by_tasks_that_meet_it_together(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """The service's refusal and the limiter's were told as two."""
+    fake.exhausted_keys.add(KEY)
+    talks = [recording(tmp_path, name=f"{number}.mp4") for number in range(8)]
+    async with bench(tmp_path / "db", fake.url, keys=(KEY, SECOND_KEY)) as on:
+        await asyncio.gather(*(on.analyze(talk) for talk in talks))
+        assert [told.kind for told in on.engine.remarks] == ["key_spent"]
+    assert fake.count("generate", ok=True) == len(talks)
+
+
 async def test_the_users_own_daily_limit_is_not_taken_for_a_spent_quota_of_the_service(
     tmp_path: Path, fake: FakeGemini
 ) -> None:

@@ -231,8 +231,9 @@ class GeminiEngine:
             except LimitReached as error:
                 if error.resume_at is None or error.is_budget:
                     raise  # the user's own limit: another key would not help
+                if key.limit is None:
+                    self._set_aside(key, "key_spent", error.message)
                 key.limit = error
-                self._set_aside(key, "key_spent", error.message)
             except AuthenticationError as error:
                 if key.refused is None:
                     self._set_aside(key, "key_refused", error.message)
