@@ -1,4 +1,4 @@
-"""The queues that `benchmarks/queue.py` compares, each in a process of its own.
+"""The queues that `benchmarks/queue_speed.py` compares, each in a process of its own.
 
     python -m benchmarks.queue_contestants '{"who": "huey", "what": "drain", ...}'
 

@@ -13,7 +13,7 @@ worker pool, compute processes for fingerprints and reports (JSON only), checkpo
    (`--resume-only` leaves this out.)
 
 Each recording costs a file and a report with its fsyncs, so a drain takes minutes, not seconds; the
-queue by itself is measured by `benchmarks/queue.py`.
+queue by itself is measured by `benchmarks/queue_speed.py`.
 """
 
 from __future__ import annotations

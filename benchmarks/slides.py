@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# This folder has a `queue.py`: as the first place to look it would hide the standard library's.
 sys.path[0:1] = [str(ROOT)]
 
 from benchmarks import slides_heldout, slides_heldout2  # noqa: E402
@@ -156,7 +155,7 @@ def styles(which: str) -> dict[str, slides_heldout.Style]:
 
 def prepare(wanted: dict[str, slides_heldout.Style], folder: Path, seed: int) -> dict[str, Path]:
     """Draw what is not there yet, two recordings at a time."""
-    from concurrent.futures import ProcessPoolExecutor  # imports `queue`
+    from concurrent.futures import ProcessPoolExecutor
 
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(max_workers=2) as pool:

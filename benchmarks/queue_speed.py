@@ -1,6 +1,6 @@
 """gsvr's queue beside other queues on SQLite and the least SQLite can be asked, in the same run.
 
-    python -m benchmarks.queue [--rounds 3] [--jobs 4000] [--sizes 1000,100000,1000000]
+    python -m benchmarks.queue_speed [--rounds 3] [--jobs 4000] [--sizes 1000,100000,1000000]
                                [--only gsvr,floor] [--scenes quiet,busy,...] [--json FILE]
 
 Needs the extra `bench`. Each measurement is a process of its own on a copy of a prepared file; in
