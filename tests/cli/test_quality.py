@@ -131,6 +131,21 @@ def test_a_report_whose_recording_is_gone_stays_as_it_was(doubtful: Path, gsvr: 
     assert "1 done" in gsvr("batch", "status").out
 
 
+def test_a_report_that_cannot_be_written_ends_the_run_in_its_own_words(
+    doubtful: Path, gsvr: Gsvr
+) -> None:
+    """A full disk was told as "unexpected error: ExceptionGroup"."""
+    (page,) = (doubtful / "batch_output").rglob("two*.html")
+    page.unlink()
+    (page / "in the way").mkdir(parents=True)
+    before = report_in(doubtful)
+    answer = gsvr("batch", "retry", "latest", "--quality")
+    assert answer.code == 1
+    assert "unexpected" not in answer.err
+    assert page.name in answer.err
+    assert report_in(doubtful) == before
+
+
 def test_below_takes_only_reports_that_score_less(doubtful: Path, gsvr: Gsvr) -> None:
     before = report_in(doubtful)
     answer = gsvr("batch", "retry", "latest", "--quality", "--below", "5")

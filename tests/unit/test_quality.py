@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gs_video_report.report.json_out import to_json
 from gs_video_report.report.model import (
     MediaInfo,
     Provenance,
@@ -30,6 +33,7 @@ from gs_video_report.report.quality import (
     weight_of,
     worst_first,
 )
+from gs_video_report.report.quality_files import assess_files
 from gs_video_report.report.quality_speech import (
     MISSED_S,
     merged,
@@ -192,6 +196,33 @@ def test_what_the_report_lacks_is_unknown_and_not_passed() -> None:
         Kind.UNSURE,
         Kind.UNREADABLE_SLIDES,
     )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"[]",
+        b"[" * 100_000,
+        b'{"media": 5}',
+        b'"duration_s": "long"',
+        b'"duration_s": null',
+        b'"parameters": 5',
+    ],
+)
+def test_a_damaged_report_is_told_and_the_others_are_judged(tmp_path: Path, damage: bytes) -> None:
+    """One of them ended the command for the whole batch."""
+    whole = to_json(report(spoken()))
+    key = damage.partition(b":")[0]
+    start = whole.find(key + b":")
+    broken = damage
+    if start >= 0:
+        end = whole.index(b"{}" if key == b'"parameters"' else b",", start)
+        broken = whole[:start] + damage + whole[end:].removeprefix(b"{}")
+        json.loads(broken)
+    (tmp_path / "broken.json").write_bytes(broken)
+    (tmp_path / "whole.json").write_bytes(whole)
+    found = assess_files([str(tmp_path / "broken.json"), str(tmp_path / "whole.json")])
+    assert found == ["this is not a report of this version", assess(report(spoken()))]
 
 
 def test_a_silent_recording_has_nothing_unknown() -> None:

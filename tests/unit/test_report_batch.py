@@ -80,6 +80,27 @@ def test_the_summary_names_the_engines_that_made_the_reports(tmp_path: Path) -> 
     assert (value["engine"], value["engines"]) == ("openai", {"openai": 1, "local": 2})
 
 
+def test_a_damaged_report_does_not_cost_the_library_page(tmp_path: Path) -> None:
+    """A report with other JSON in it, or edited by hand, ended the pages of the whole batch."""
+    row = {"template": "t", "media_s": 7.0, "error": None, "language": "en", "seconds": 1.0}
+    row |= {"attempt": 1, "current": True, "status": "completed", "engine": "local"}
+    damages = (b"[]", b"null", b'{"media": {"title": 5}, "provenance": []}', b"[" * 100_000)
+    for number, damage in enumerate(damages):
+        (tmp_path / f"{number}.json").write_bytes(damage)
+    tasks = [
+        row | {"ref": f"b:{n}", "name": f"talk {n}.mp4", "outputs": [f"{n}.json"]}
+        for n in range(len(damages))
+    ]
+    listing = tmp_path / "tasks.jsonl"
+    listing.write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    batch = {"batch_id": "7f3a", "name": "x", "template": "t", "engine": "local", "language": "en"}
+    batch |= {"created_at": "", "tool_version": "1", "elapsed_s": 1.0}
+    states = ("pending", "running", "retrying", "completed", "failed", "cancelled", "skipped")
+    counts = dict.fromkeys(states, 0) | {"completed": 4, "media_s_done": 28, "usd": 0}
+    page = Path(str(build_pages(batch, counts, str(listing), str(tmp_path))["index"])).read_text()
+    assert all(f"talk {n}.mp4" in page for n in range(len(damages)))
+
+
 def test_a_batch_of_one_engine_names_it_and_one_without_reports_the_engine_asked_for() -> None:
     assert engines_text(replace(FACTS, engines={"gemini": 46})) == "gemini"
     assert engines_text(FACTS) == "local"

@@ -2,12 +2,11 @@
 
 Truth: the JSON reports on disk, read in compute processes; tasks come from the queue. Nothing is
 written. Memory holds the judgements, never the reports.
-Raises: NotFoundError for an unknown batch or task.
+Raises: NotFoundError for an unknown batch or task; what a compute process raises.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +16,7 @@ from gs_video_report.batch.data_models import BatchRow, TaskResult, TaskStatus, 
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines import stages
 from gs_video_report.report.quality import Quality, compare, worst_first
 from gs_video_report.report.quality_files import assess_files
 
@@ -90,18 +90,14 @@ async def _assess(
     on_done: Callable[[int, int], None],
 ) -> dict[str, Quality | str]:
     found: dict[str, Quality | str] = {}
-    gate = asyncio.Semaphore(_CALLS)
 
     async def some(part: list[VideoTask]) -> None:
         paths = [str(Path(row.options.output_dir) / json_of(task.result)) for task in part]
-        async with gate:
-            values = await compute.run(assess_files, paths)
+        values = await compute.run(assess_files, paths)
         found.update(zip((task.ref for task in part), values, strict=True))
         on_done(len(found), len(tasks))
 
-    async with asyncio.TaskGroup() as group:
-        for part in _parts(tasks):
-            group.create_task(some(part))
+    await stages.bounded((some(part) for part in _parts(tasks)), limit=_CALLS)
     return {task.ref: found[task.ref] for task in tasks}
 
 

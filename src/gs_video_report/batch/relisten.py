@@ -28,6 +28,7 @@ from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.batch.worker_pool import TaskControl
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.engines import stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.engines.local import LocalEngine
 from gs_video_report.errors import FatalError, GsvrError, PermanentError, UsageError
@@ -111,19 +112,16 @@ async def relisten_batch(
         )
     hearer = _Hearer(queue, found.row, compute, cache)
     await hearer.engine.prepare(compute)
-    gate = asyncio.Semaphore(max(1, min(found.row.options.parallel, _processes(compute))))
     done = 0
 
     async def one(judged: Judged) -> None:
         nonlocal done
-        async with gate:
-            await _one(hearer, judged, report)
+        await _one(hearer, judged, report)
         done += 1
         on_done(done, len(chosen))
 
-    async with asyncio.TaskGroup() as group:
-        for judged in chosen:
-            group.create_task(one(judged))
+    at_once = max(1, min(found.row.options.parallel, _processes(compute)))
+    await stages.bounded((one(judged) for judged in chosen), limit=at_once)
     report.redone.sort(key=lambda redone: redone.score_before)
     return report
 

@@ -348,7 +348,7 @@ class WorkerPool:
         except GsvrError:
             raise
         except BaseExceptionGroup as group:
-            error = first_error(group)
+            error = _first(group)
             if isinstance(error, GsvrError | asyncio.CancelledError):
                 raise error from group
             raise _unexpected(error) from group
@@ -531,7 +531,7 @@ class WorkerPool:
         await asyncio.gather(*side, return_exceptions=True)
 
 
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The leaf that decides: a fault of ours, else a real error, else a stop."""
     leaves: list[BaseException] = []
     queue: list[BaseException] = [group]

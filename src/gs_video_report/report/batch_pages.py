@@ -9,6 +9,7 @@ Raises: DiskFullError, OutputNotWritable.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from gs_video_report.report.batch_report import (
     group_failures,
     summary_files,
 )
+from gs_video_report.report.json_out import MALFORMED, read_json
 from gs_video_report.report.library import (
     LibraryEntry,
     LibraryInfo,
@@ -33,7 +35,6 @@ from gs_video_report.report.library import (
     with_quality,
     write_library,
 )
-from gs_video_report.report.model import VideoReport
 from gs_video_report.report.quality import Quality, assess, compare
 from gs_video_report.report.writer import kind_of
 
@@ -149,8 +150,8 @@ def _entry(task: dict[str, Any], root: Path) -> tuple[LibraryEntry, Quality | No
     """The card of a task, and the quality of its report if there is one that can be read."""
     links = {kind_of(p): p for p in task["outputs"] if kind_of(p) != "asset"}
     if task["status"] in DONE and "json" in links:
-        report = _read(root / links["json"])
-        if report is not None:
+        with contextlib.suppress(OSError, *MALFORMED):
+            report = read_json((root / links["json"]).read_bytes())
             entry = entry_of_report(report, task["ref"], task["name"], links, task["status"])
             return entry, assess(report)
     error = task["error"] or {}
@@ -174,13 +175,6 @@ def _plain_entry(
         error_hint=error.get("hint", ""),
         error_stage=error.get("stage", ""),
     )
-
-
-def _read(path: Path) -> VideoReport | None:
-    try:
-        return VideoReport.from_dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _facts(

@@ -17,6 +17,10 @@ from gs_video_report.report.model import VideoReport
 
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a file raises that is JSON, but not a report: damaged, or edited by hand. Values of
+another type may be met only when they are used."""
+
 
 def to_json(report: VideoReport) -> bytes:
     """UTF-8, indented by one space, `schema_version` first, one line feed at the end."""
@@ -31,7 +35,7 @@ def read_json(data: bytes) -> VideoReport:
     try:
         value = json.loads(data)
         return VideoReport.from_dict(value)
-    except (KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise ValueError("not a report of this program") from error
 
 

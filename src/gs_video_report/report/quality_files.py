@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gs_video_report.progress import report as report_progress
-from gs_video_report.report.json_out import read_json
+from gs_video_report.report.json_out import MALFORMED, read_json
 from gs_video_report.report.quality import Quality, assess
 
 
@@ -26,5 +26,5 @@ def _assess(path: Path) -> Quality | str:
         return assess(read_json(path.read_bytes()))
     except OSError as error:
         return f"the report cannot be read: {error.strerror or error}"
-    except ValueError:
+    except MALFORMED:
         return "this is not a report of this version"
