@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from gs_video_report import boundary
-from gs_video_report.batch.data_models import BatchCounts
+from gs_video_report.batch.data_models import BatchCounts, BatchStatus
 from gs_video_report.batch.processor import really
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason
 from gs_video_report.boundary import Faces
@@ -124,6 +124,16 @@ def test_a_stop_that_came_after_the_last_video_stopped_nothing() -> None:
         assert really(PoolOutcome(reason), COUNTS_HALF).reason is reason
         assert really(PoolOutcome(reason), BatchCounts(completed=3, pending=1)).reason is reason
     assert really(PoolOutcome(StopReason.FATAL), COUNTS_DONE).reason is StopReason.FATAL
+
+
+def test_a_cancellation_that_the_workers_did_not_hear_of_is_one_all_the_same() -> None:
+    """All waiting videos were cancelled, the rest ended before the next heartbeat: the batch was
+    called completed, with exit code 0."""
+    drained, cancelled = PoolOutcome(StopReason.DRAINED), BatchStatus.CANCELLED
+    outcome = really(drained, COUNTS_HALF, cancelled)
+    assert outcome.reason is StopReason.CANCELLED
+    assert really(drained, COUNTS_DONE, cancelled) is drained
+    assert really(drained, COUNTS_HALF, BatchStatus.RUNNING) is drained
 
 
 @pytest.mark.parametrize(

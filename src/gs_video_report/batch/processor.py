@@ -382,7 +382,7 @@ class BatchProcessor:
     ) -> BatchResult:
         batch_id, queue, started = self.row.batch_id, parts.queue, parts.started
         counts = await queue.counts(batch_id)
-        outcome = really(outcome, counts)
+        outcome = really(outcome, counts, (await queue.get_batch(batch_id)).status)
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
@@ -603,9 +603,18 @@ class BatchProcessor:
                 cadence.taken(began, time.monotonic())
 
 
-def really(outcome: PoolOutcome, counts: BatchCounts) -> PoolOutcome:
-    """A stop that came when every video had ended of itself stopped nothing. Pure."""
+def really(
+    outcome: PoolOutcome, counts: BatchCounts, asked: BatchStatus | None = None
+) -> PoolOutcome:
+    """A stop that came when every video had ended of itself stopped nothing; a cancellation that
+    left the workers nothing to do stopped them, even if they did not hear of it. Pure.
+
+    Args:
+        asked: the state of the batch in the database.
+    """
     stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
+    if outcome.reason is StopReason.DRAINED and counts.cancelled and asked is BatchStatus.CANCELLED:
+        return PoolOutcome(StopReason.CANCELLED)
     if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
         return PoolOutcome(StopReason.DRAINED)
     return outcome
