@@ -297,7 +297,9 @@ def _tell_verify(report: commands.VerifyReport, json: bool, tail: str) -> None:
     for problem in report.database:
         say(f"database: {clean(problem)}")
     if report.problems:
-        say(f"{plural(report.checked, 'report')} checked, {len(report.problems)} not as written")
+        wrong = len({ref for ref, _ in report.problems})
+        files = plural(len(report.problems), "file")
+        say(f"{plural(report.checked, 'report')} checked, {wrong} not as written ({files})")
         if not report.requeued:
             say(f"Next:  gsvr batch verify {report.batch_id} --repair{tail}")
     else:

@@ -98,7 +98,9 @@ async def test_checkpoint_lies_beside_the_database_and_says_what_it_is(
     assert info.counts == await queue.counts(BATCH)
     assert manager.list() == [info]
     assert manager.list(BATCH) == [info]
-    assert manager.list("ffffffff") == []
+    assert manager.list("7f3a") == manager.list("latest") == [info]
+    with pytest.raises(NotFoundError, match="no checkpoint is called 'ffffffff'"):
+        manager.list("ffffffff")
     rows = await queue.db.read("SELECT * FROM checkpoints")
     assert [(r["checkpoint_id"], r["tasks"]) for r in rows] == [(info.checkpoint_id, 8)]
     assert [p.name for p in manager.directory.iterdir()] == [info.path.name]

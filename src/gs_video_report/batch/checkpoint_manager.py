@@ -133,12 +133,25 @@ class CheckpointManager:
         await self._record(queue, info, sha256, gone)
         return info
 
-    def list(self, batch_id: str | None = None) -> _Infos:
-        """All checkpoints, the newest first; those that cannot be used are listed as such.
+    def list(self, ref: str | None = None) -> _Infos:
+        """Checkpoints, the newest first; those that cannot be used are listed as such.
 
-        Reads and verifies every file.
+        Reads and verifies every file that it lists.
+
+        Args:
+            ref: only of these batches: an id or its prefix, or `latest`, the batch of the newest
+                checkpoint. None: all.
+
+        Raises:
+            NotFoundError: `ref` names no batch that has checkpoints.
         """
-        return [inspect(path) for path in self._files(batch_id)]
+        files = self._files(None)
+        if ref is not None and files:
+            batch = files[0].name.partition("-")[0] + "-" if ref == LATEST else ref
+            files = [path for path in files if path.name.startswith(batch)]
+            if not files:
+                raise self._not_found(ref)
+        return [inspect(path) for path in files]
 
     def load(self, ref: str | Path) -> Checkpoint:
         """Open and verify a checkpoint.
@@ -169,8 +182,11 @@ class CheckpointManager:
                 problem = problem or error
         if problem is not None:
             raise problem
-        raise NotFoundError(
-            f"no checkpoint is called {ref!r} in {self.directory}",
+        raise self._not_found(ref)
+
+    def _not_found(self, ref: str | Path) -> NotFoundError:
+        return NotFoundError(
+            f"no checkpoint is called {str(ref)!r} in {self.directory}",
             hint="see: gsvr batch checkpoints",
         )
 
