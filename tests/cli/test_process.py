@@ -140,6 +140,17 @@ def test_dry_run_tells_why_auto_takes_its_engine(gsvr: Gsvr, tmp_path: Path) -> 
     assert "Engine  local, template" in asked.out
 
 
+def test_dry_run_of_the_half_price_lane_tells_how_long_that_takes(
+    gsvr: Gsvr, tmp_path: Path
+) -> None:
+    """It said "under 1 min"."""
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    words = ("batch", "process", "-d", "in", "--dry-run", "--engine", "gemini")
+    assert "answers within a day" in gsvr(*words, "--gemini-batch").out
+    assert "answers within a day" not in gsvr(*words).out
+
+
 def test_dry_run_of_a_finished_batch_skips_what_is_done(
     finished: Gsvr, finished_master: Path
 ) -> None:

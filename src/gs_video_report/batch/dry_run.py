@@ -328,6 +328,8 @@ def _info(
     notes = []
     if len(lengths.measured) < shown:
         notes.append("Lengths of files that were not opened are estimated from their size.")
+    if options.engine == "gemini" and options.engine_options.get("batch"):
+        notes.append("The half-price lane answers within a day; the time leaves that wait out.")
     basis, spread = "from a built-in table, +/- 50 %", (0.5, 1.5)
     if known.speed is not None:
         basis, spread = f"from your last {known.videos} videos", (0.8, 1.4)
