@@ -11,6 +11,7 @@ Raises: LogNotWritable, on opening only.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -184,31 +185,29 @@ class RunLog:
 
     def _put(self, data: bytes) -> None:
         """Append whole lines. Raises: OSError; what was written of them ends torn."""
-        self._reopen()
-        if self._fd is None:
-            self._fd = _append(self.path)
-        size = os.fstat(self._fd).st_size
-        if size and size + len(data) > self._max_bytes:
-            self._rotate()
+        fd = self._reopened()
+        size = os.fstat(fd).st_size
+        if size and size + len(data) > self._max_bytes and _is_ours_to_rotate(fd):
+            if _is_at(self.path, fd):  # else another process was quicker
+                self._rotate()
+            fd = self._reopened()
         if self._torn:
             data = b"\n" + data
-        written = os.write(self._fd, data)
+        written = os.write(fd, data)
         self._torn = written < len(data) and not data[:written].endswith(b"\n")
         if written < len(data):
-            rest = os.write(self._fd, data[written:])  # tells why, or writes the rest
+            rest = os.write(fd, data[written:])  # tells why, or writes the rest
             self._torn = written + rest < len(data)
 
-    def _reopen(self) -> None:
+    def _reopened(self) -> int:
         """Follow the name: another process or program may have begun a new file."""
-        if self._fd is None:
-            return
-        try:
-            named, mine = self.path.stat(), os.fstat(self._fd)
-        except FileNotFoundError:
-            named = None
-        if named is None or (named.st_dev, named.st_ino) != (mine.st_dev, mine.st_ino):
+        if self._fd is not None and _is_at(self.path, self._fd):
+            return self._fd
+        if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+        self._fd = _append(self.path)
+        return self._fd
 
     def _rotate(self) -> None:
         for number in range(KEPT_FILES - 1, 0, -1):
@@ -246,6 +245,27 @@ def rfc3339(at: float) -> str:
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """The open file is the one of that name."""
+    try:
+        named, mine = path.stat(), os.fstat(fd)
+    except FileNotFoundError:
+        return False
+    return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _is_ours_to_rotate(fd: int) -> bool:
+    """Lock the file until it is closed. False while another process begins a new one: of two that
+    did so at once, one would push the oldest file out for nothing."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
 
 
 def _append(path: Path) -> int:

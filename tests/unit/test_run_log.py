@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import itertools
 import json
@@ -168,6 +169,23 @@ def test_at_its_size_the_file_is_begun_anew_and_three_older_ones_are_kept(
     assert all(f.stat().st_size <= 1000 for f in files)
     kept = [line["n"] for f in files for line in lines(f)]
     assert kept == list(range(60 - len(kept), 60))
+
+
+def test_two_writers_at_its_size_begin_one_new_file(opened: Opened, tmp_path: Path) -> None:
+    """Both did: the second one moved a file of one line, and the oldest lines were lost."""
+    path, log = tmp_path / "run.log", opened(max_bytes=400)
+    path.write_text(json.dumps({"event": "old", "text": "x" * 330}) + "\n")
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # another process is about to begin a new file
+        log.write("info", "meanwhile")
+        log.close()
+        assert [line["event"] for line in lines(path)] == ["old", "meanwhile"]
+        assert not (tmp_path / "run.log.1").exists()
+    late = opened(max_bytes=400)
+    late.write("info", "after")
+    late.close()
+    assert [line["event"] for line in lines(tmp_path / "run.log.1")] == ["old", "meanwhile"]
+    assert [line["event"] for line in lines(path)] == ["after"]
 
 
 def test_a_file_that_was_moved_away_is_made_anew(opened: Opened, tmp_path: Path) -> None:
