@@ -131,7 +131,7 @@ async def test_the_death_of_the_working_process_ends_the_watching_with_1(working
     await working.do()
     out = io.StringIO()
     watching = asyncio.create_task(watch(working, out, plain=True))
-    await until(out, "resumed 4 tasks, 1 already done")
+    await until(out, "has 4 tasks, 1 already done")
     working.lock.close()  # the kernel does this when a process is killed
     code, _ = await watching
     assert code == 1
@@ -150,11 +150,24 @@ async def test_watching_an_ended_batch_gives_its_summary_and_code_at_once(workin
     assert lines[-1]["failures"][0]["count"] == 1
 
 
+async def test_watching_an_ended_batch_tells_what_it_did(working: Working) -> None:
+    """It said "resumed" and "Nothing to do", as if the watcher had been meant to work."""
+    await working.begin()
+    for _ in range(4):
+        await working.do()
+    await working.end(BatchStatus.COMPLETED, 0)
+    out = io.StringIO()
+    code, _ = await watch(working, out, plain=True)
+    assert code == 0
+    assert f"batch {BATCH} has 4 tasks, 4 already done" in out.getvalue()
+    assert "4 of 4 done in 1 min" in out.getvalue()
+
+
 async def test_ctrl_c_ends_the_watching_and_says_that_the_batch_goes_on(working: Working) -> None:
     await working.begin()
     out = io.StringIO()
     watching = asyncio.create_task(watch(working, out, plain=True))
-    await until(out, "started 4 tasks")
+    await until(out, "has 4 tasks")
     before = await reads.newest_event_id(working.queue.db, BATCH)
     os.kill(os.getpid(), signal.SIGINT)
     code, _ = await watching

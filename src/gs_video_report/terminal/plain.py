@@ -149,9 +149,9 @@ class PlainPrinter:
 
 
 def started_line(snapshot: Snapshot) -> str:
-    """`batch 7f3a started 48 tasks, 31h05m media, 4 workers`."""
+    """`batch 7f3a started 48 tasks, 31h05m media, 4 workers`; who only watches started nothing."""
     counts = snapshot.counts
-    verb = "resumed" if counts.ended else "started"
+    verb = "has" if snapshot.watched else "resumed" if counts.ended else "started"
     facts = [plural(counts.total, "task")]
     if counts.ended:
         facts.append(f"{number(counts.completed + counts.skipped)} already done")

@@ -287,7 +287,8 @@ def _outcome(
 def _ended(result: BatchResult, snapshot: Snapshot | None) -> tuple[str, str, str]:
     counts = result.counts
     done = counts.completed + counts.skipped
-    if snapshot is not None and not snapshot.run_done and not counts.failed and done:
+    idle = snapshot is not None and not snapshot.run_done and not snapshot.watched
+    if idle and not counts.failed and done:
         return "Nothing to do:", "ok", f" {plural(done, 'video')} already done."
     head = f"{number(done)} of {number(counts.total)} done"
     skipped = f", {number(counts.skipped)} of them skipped" if counts.skipped else ""
