@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +75,6 @@ async def retry_quality(
     if not 0 < below <= BEST:
         raise UsageError(f"--below is a score above 0 and up to 100, not {below:g}")
     config = app.load(access)
-    started = time.monotonic()
     async with queue_of(config, read_only=False) as queue:
         row = await queue.get_batch(ref.partition(":")[0])
         limit_bytes = int(config.value("cache_limit_bytes"))
@@ -85,8 +83,7 @@ async def retry_quality(
             told = _progress(faces.json or faces.quiet, "reports heard again")
             done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
             if done.redone:
-                seconds, tail = time.monotonic() - started, app.command_tail(access)
-                await _settle(queue, done, compute, cache, seconds, tail)
+                await _settle(queue, done, compute, cache, app.command_tail(access))
     code = int(ExitCode.PARTIAL) if done.problems else OK
     if faces.json:
         say_json({**face.relisten_json(done), "exit_code": code})
@@ -101,7 +98,6 @@ async def _settle(
     done: RelistenReport,
     compute: ComputeBackend,
     cache: ArtifactStore,
-    seconds: float,
     tail: str,
 ) -> None:
     """Pages and a checkpoint for reports that changed; a page that fails is told, too."""
@@ -111,7 +107,7 @@ async def _settle(
     batch_id = done.row.batch_id
     await CheckpointManager(queue).write(batch_id, "quality")
     try:
-        await write_batch_pages(queue, done.row, compute, cache, seconds, tail)
+        await write_batch_pages(queue, done.row, compute, cache, tail)
     except GsvrError as error:
         done.problems.append((batch_id, error))
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch import event_reads as reads
+from gs_video_report.batch.clock import parse_iso
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
 from gs_video_report.batch.event_reads import Event
 from gs_video_report.batch.persistence import Database
@@ -23,6 +24,7 @@ from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.processor import failure_groups
 from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.task_moves import add_events
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.watch import EventClock, Watcher, exit_code, tree_memory
 from gs_video_report.terminal.jsonl import JsonLinesPrinter
@@ -244,6 +246,27 @@ async def test_a_watcher_never_makes_the_writer_wait(working: Working) -> None:
 
 def event(event_id: int, kind: str, process: str, **data: object) -> Event:
     return Event(event_id, float(event_id), "", None, kind, {"process": process, **data})
+
+
+async def test_the_time_of_a_batch_is_that_of_all_its_runs(working: Working) -> None:
+    """The summary of a resumed batch told all recordings, but the seconds of the last run only."""
+    db = working.queue.db
+    assert await reads.worked_s(db, BATCH, 0.0) is None
+
+    async def happens(minute: int, kind: str, process: str) -> None:
+        at, facts = f"2026-11-22T14:{minute:02}:00.000Z", json.dumps({"process": process})
+        await db.write(lambda c: add_events(c, [(at, BATCH, None, kind, facts)]))
+
+    for minute, kind, process in (
+        (0, "run.started", "a"), (2, "run.started", "b"), (3, "run.ended", "a"),
+        (5, "run.ended", "b"), (10, "run.started", "c"), (11, "run.ended", "c"),
+        (20, "run.started", working.lock.process_id),
+    ):  # fmt: skip
+        await happens(minute, kind, process)
+    now_s = parse_iso("2026-11-22T14:21:30.000Z") / 1000
+    assert await reads.worked_s(db, BATCH, now_s) == (5 + 1) * 60 + 90
+    await happens(22, "run.started", "d")  # and it dies
+    assert await reads.worked_s(db, BATCH, now_s) is None
 
 
 def test_starts_and_ends_of_runs_are_joined_by_process() -> None:

@@ -26,6 +26,7 @@ RUN_ENDED = "run.ended"
 PAGE = 500
 KNOWN_RUNS = 40
 """Starts and ends of runs that are looked at; a batch has rarely more than two at a time."""
+ALL_RUNS = 10_000
 STORY_LENGTH = 200
 
 
@@ -84,9 +85,13 @@ async def run_hint(db: Database, batch_id: str) -> str:
     return str(json.loads(rows[0]["data"]).get("hint") or "") if rows else ""
 
 
-async def runs(db: Database, batch_id: str) -> list[Run]:
-    """The last runs of the batch, the oldest first; empty before the first."""
-    rows = await db.read(query("run_events"), (batch_id, RUN_STARTED, RUN_ENDED, KNOWN_RUNS))
+async def runs(db: Database, batch_id: str, limit: int = KNOWN_RUNS) -> list[Run]:
+    """The last runs of the batch, the oldest first; empty before the first.
+
+    Args:
+        limit: starts and ends that are looked at.
+    """
+    rows = await db.read(query("run_events"), (batch_id, RUN_STARTED, RUN_ENDED, limit))
     return runs_of([_event(row) for row in reversed(rows)])
 
 
@@ -106,6 +111,23 @@ def runs_of(events: Iterable[Event]) -> list[Run]:
 def living(db: Database, found: Iterable[Run]) -> list[Run]:
     """Runs that have not ended and whose process lives."""
     return [run for run in found if run.ended is None and is_alive(db.path, run.process)]
+
+
+async def worked_s(db: Database, batch_id: str, now_s: float) -> float | None:
+    """Seconds in which at least one process worked on the batch, up to `now_s` (since 1970).
+
+    None when it is not known: before the first run, and when the end of a run is not recorded.
+    """
+    spans = []
+    for run in await runs(db, batch_id, ALL_RUNS):
+        if run.ended is None and not living(db, [run]):
+            return None
+        spans.append((run.started.at_s, run.ended.at_s if run.ended else now_s))
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total if spans else None
 
 
 async def running_tasks(db: Database, batch_id: str) -> list[VideoTask]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import aiofiles
 
 from gs_video_report.batch.data_models import BatchRow, TaskStatus, VideoTask
+from gs_video_report.batch.event_reads import worked_s
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
@@ -44,13 +46,13 @@ async def write_batch_pages(
     row: BatchRow,
     compute: ComputeBackend,
     cache: ArtifactStore,
-    elapsed_s: float,
     command_tail: str = "",
 ) -> BatchPages:
     """Write `index.html`, `summary-<batch>.md/.json` and `errors-<batch>.md/.json`.
 
     The library page shows this batch and the reports that earlier batches put into the same
-    output folder. `command_tail` ends the commands that the pages name.
+    output folder. `command_tail` ends the commands that the pages name. The time that is told is
+    that of all runs, since the recordings are those of all runs; without it no speed is told.
 
     Raises: DiskFullError, OutputNotWritable.
     """
@@ -61,6 +63,7 @@ async def write_batch_pages(
             async for task in _library_tasks(queue, row):
                 await file.write(json.dumps(_entry(task, row.batch_id)) + "\n")
         counts = await queue.counts(row.batch_id)
+        elapsed_s = await worked_s(queue.db, row.batch_id, time.time())
         facts = _batch(row, elapsed_s) | {"command_tail": command_tail}
         made = await _retried(
             lambda: compute.run(
@@ -102,7 +105,7 @@ def _report_of(task: VideoTask) -> str:
     return next((o.path for o in outputs if o.kind == "json"), "")
 
 
-def _batch(row: BatchRow, elapsed_s: float) -> dict[str, Any]:
+def _batch(row: BatchRow, elapsed_s: float | None) -> dict[str, Any]:
     template = load_template(row.options.template, row.options.user_templates)
     return {
         "batch_id": row.batch_id,
@@ -112,7 +115,7 @@ def _batch(row: BatchRow, elapsed_s: float) -> dict[str, Any]:
         "created_at": row.created_at,
         "tool_version": row.tool_version,
         "language": template.language,
-        "elapsed_s": round(elapsed_s, 1),
+        "elapsed_s": None if elapsed_s is None else round(elapsed_s, 1),
     }
 
 

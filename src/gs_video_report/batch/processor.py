@@ -386,8 +386,7 @@ class BatchProcessor:
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
-            elapsed_s = time.monotonic() - started
-            pages, failed = await self._pages(queue, parts.cache, parts.compute, elapsed_s)
+            pages, failed = await self._pages(queue, parts.cache, parts.compute)
             exit_code = failed.exit_code if failed else exit_code
         # Once more: a compute process may have been killed in mid-write since the start.
         await asyncio.to_thread(sweep_temps, Path(self.row.options.output_dir))
@@ -456,11 +455,10 @@ class BatchProcessor:
         queue: TaskQueue,
         cache: ArtifactStore,
         compute: ProcessBackend,
-        elapsed_s: float,
     ) -> tuple[BatchPages, GsvrError | None]:
         try:
             pages = await write_batch_pages(
-                queue, self.row, compute, cache, elapsed_s, self.settings.command_tail
+                queue, self.row, compute, cache, self.settings.command_tail
             )
             return pages, None
         except GsvrError as error:
