@@ -190,7 +190,17 @@ def config_set_key(
         return OK
     save_key(path, engine, Secret(_typed_key(engine)))
     say(f"the key of {engine} is stored in {path} (readable by you only)")
+    _tell_stronger_key(config, engine)
     return OK
+
+
+def _tell_stronger_key(config: Config, engine: str) -> None:
+    """A key in the environment is used instead of a stored one."""
+    from gs_video_report.config import Rank
+
+    origin = config.origin(f"{engine}.api_key")
+    if origin.rank is Rank.ENVIRONMENT:
+        say(f"it is not used while {origin.where} is set in the environment, which counts first")
 
 
 def _typed_key(engine: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gs_video_report.app_setup import config_set_key
 from gs_video_report.batch.doubt import held_by_dead, let_go
 from gs_video_report.batch.persistence import Database
 from gs_video_report.engine_access import read_key_file
@@ -176,6 +178,26 @@ def test_a_key_in_place_of_the_name_of_its_file_is_not_shown(gsvr: Gsvr, tmp_pat
     assert WRONG not in refused.out + refused.err
     assert "looks like the key itself" in refused.err
     assert "gsvr config set-key" in refused.err
+
+
+@pytest.mark.parametrize(("outside", "is_told"), [(WRONG, True), ("", False)])
+def test_a_stored_key_that_the_environment_outranks_is_told(
+    outside: str,
+    is_told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who follows the advice of a refused key would meet the same refusal again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("GEMINI_API_KEY", outside)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(KEY + "\n"))
+    assert config_set_key(None, "gemini", forget=False) == 0
+    told = capsys.readouterr().out
+    assert f"is stored in {tmp_path / 'config'}" in told
+    assert ("not used while GEMINI_API_KEY is set in the environment" in told) is is_told
+    assert WRONG not in told
 
 
 @pytest.mark.parametrize(
