@@ -185,7 +185,7 @@ def sweep_temps(root: Path) -> int:
 
 
 def _is_orphan(path: Path, rest: str) -> bool:
-    """Whether the writer is gone; process ids come round, so a live one may be a stranger.
+    """Whether the writer is gone; ids come round, so a live one may be a stranger, or a thread.
 
     Raises: OSError, when the file is gone meanwhile.
     """
@@ -200,8 +200,15 @@ def _is_orphan(path: Path, rest: str) -> bool:
         return False
     import psutil
 
+    if not psutil.pid_exists(int(pid)):  # the id of a thread, which a signal reaches, too
+        return True
     try:
-        started = psutil.Process(int(pid)).create_time()
+        process = psutil.Process(int(pid))
+        started = process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+    except psutil.NoSuchProcess:
+        return True
     except psutil.Error:
         return False
     return started > path.stat().st_mtime + _CLOCK_SLACK_S

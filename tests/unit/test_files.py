@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,24 @@ def test_sweep_knows_a_dead_writer_whose_number_another_process_has(tmp_path: Pa
     os.utime(old, (1_000_000_000, 1_000_000_000))
     assert files.sweep_temps(tmp_path) == 1
     assert not old.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have ids of their own on Linux")
+def test_sweep_knows_a_dead_writer_whose_number_a_thread_has(tmp_path: Path) -> None:
+    """A signal reaches the thread, so the number looks alive; a writer is always a process."""
+    stop, numbers = threading.Event(), []
+    thread = threading.Thread(
+        target=lambda: (numbers.append(threading.get_native_id()), stop.wait())
+    )
+    thread.start()
+    try:
+        while not numbers:
+            os.sched_yield()
+        mine = files.temp_name(tmp_path)
+        old = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{numbers[0]}-"))
+        old.touch()
+        assert files.sweep_temps(tmp_path) == 1
+        assert not old.exists()
+    finally:
+        stop.set()
+        thread.join()

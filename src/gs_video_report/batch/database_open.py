@@ -188,14 +188,25 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
+def _marks(connection: sqlite3.Connection) -> tuple[int, bool, int]:
+    """(format, whether it is gsvr's, tables), all of one moment: another process may just now be
+    making the tables, and half an answer would call its file a stranger's."""
+    connection.execute("BEGIN")
+    try:
+        tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+        ours = _pragma(connection, "application_id") == sql.APPLICATION_ID
+        return _pragma(connection, "user_version"), ours, tables
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def _check_ours(connection: sqlite3.Connection, file: Path) -> None:
     """Refuse a file of a newer version, or of another program."""
-    version = _pragma(connection, "user_version")
-    if _pragma(connection, "application_id") == sql.APPLICATION_ID:
+    version, ours, tables = _marks(connection)
+    if ours:
         if version > sql.schema_version():
             raise DatabaseNewer(f"{file}: was written by a newer gsvr (format {version})")
         return
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables or version:
         raise DatabaseError(
             f"{file}: is the database of another program", hint="name another file with --db"
