@@ -10,12 +10,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from gs_video_report.batch import sql
 from gs_video_report.batch.database_errors import file_system_of, translate
 from gs_video_report.batch.database_open import migrate
+from gs_video_report.batch.group_commit import Batcher
 from gs_video_report.batch.persistence import Database
 from gs_video_report.errors import (
     DatabaseCorrupt,
@@ -275,6 +278,7 @@ def test_queries_have_names_that_are_used_once() -> None:
 def test_two_processes_may_make_the_same_new_database_at_once(tmp_path: Path) -> None:
     code = """
 import asyncio, sys
+from gs_video_report.batch.group_commit import Batcher
 from gs_video_report.batch.persistence import Database
 async def main():
     async with await Database.open(sys.argv[1]) as db:
@@ -471,6 +475,7 @@ async def test_closing_finishes_waiting_writes_and_then_refuses(tmp_path: Path) 
 def test_connection_refuses_to_be_used_after_a_fork(tmp_path: Path) -> None:
     code = """
 import asyncio, os, sys
+from gs_video_report.batch.group_commit import Batcher
 from gs_video_report.batch.persistence import Database
 async def main():
     db = await Database.open(sys.argv[1])
@@ -490,3 +495,18 @@ asyncio.run(main())
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout == "7\n"
+
+
+async def test_a_writing_thread_that_is_gone_leaves_nobody_waiting() -> None:
+    """The callers of the group that met it waited for ever."""
+
+    class Gone:
+        async def commit(self) -> None:
+            raise ValueError("no active connection")
+
+    batcher = Batcher(cast(Any, Gone()), cast(Any, SimpleNamespace()))
+    answers = [batcher.submit(put(key)) for key in "ab"]
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*answers, return_exceptions=True)
+    assert [str(error) for error in found] == ["no active connection"] * 2
+    await batcher.close()

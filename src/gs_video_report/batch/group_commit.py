@@ -221,5 +221,8 @@ class Batcher:
             for operation in group:
                 operation.future.cancel()
             raise
+        except Exception as error:  # the thread is gone; nobody may wait for ever
+            for operation in group:
+                operation.error = operation.error or error
         for operation in group:
             operation.settle()
