@@ -142,7 +142,7 @@ class ComputeOutOfMemory(RetryableError):
     """A compute process was killed for, or ran out of, memory."""
 
     code = "E_OUT_OF_MEMORY"
-    default_hint = "close other programs, or use fewer processes: --parallel 1"
+    default_hint = "close other programs, or use fewer processes: --parallel 1; if memory_limit is set, raise it"
 
 
 class ComputeTimeout(RetryableError):
