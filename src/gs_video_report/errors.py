@@ -142,7 +142,10 @@ class ComputeOutOfMemory(RetryableError):
     """A compute process was killed for, or ran out of, memory."""
 
     code = "E_OUT_OF_MEMORY"
-    default_hint = "close other programs, or use fewer processes: --parallel 1; if memory_limit is set, raise it"
+    default_hint = (
+        "close other programs, or use fewer processes: --parallel 1; "
+        "if memory_limit is set, raise it"
+    )
 
 
 class ComputeTimeout(RetryableError):
