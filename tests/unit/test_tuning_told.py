@@ -1,10 +1,15 @@
-"""Changes of concurrency are told wherever a run is told; a stop that came too late completes."""
+"""Changes of concurrency are told wherever a run is told; a stop pauses or completes rightly."""
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -90,3 +95,34 @@ async def test_a_batch_stopped_just_as_its_last_video_ended_is_completed(
     after = await processor._set_status(queue, BatchStatus.COMPLETED, drained, done)
     await queue.db.close()
     assert after.status is BatchStatus.COMPLETED
+
+
+@contextmanager
+def other_process(db_path: Path) -> Iterator[str]:
+    """A living process that has taken the lock of a worker; its id."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from gs_video_report.batch.process_lock import ProcessLock\n"
+        "print(ProcessLock(Path(sys.argv[1])).acquire().process_id, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(db_path)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate()
+
+
+async def test_a_stopped_process_does_not_pause_the_batch_of_another(tmp_path: Path) -> None:
+    """Also not while that one only waits for a retry and no task is running."""
+    queue = await open_queue(tmp_path, FakeClock(), 0)
+    row = await queue.set_batch_status(BATCH, BatchStatus.RUNNING)
+    processor = BatchProcessor(queue.db, row, PlainPrinter(io.StringIO(), env={}))
+    stopped, left = PoolOutcome(StopReason.STOPPED), BatchCounts(completed=3, retrying=1)
+    with other_process(queue.db.path) as name:
+        other = RunRecord(queue, BATCH, name)
+        await other.started(engine="local", parallel=2, processes=2)
+        after = await processor._set_status(queue, BatchStatus.PAUSED, stopped, left)
+        assert after.status is BatchStatus.RUNNING
+    after = await processor._set_status(queue, BatchStatus.PAUSED, stopped, left)
+    await queue.db.close()
+    assert after.status is BatchStatus.PAUSED

@@ -34,7 +34,7 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.doubt import doubt_of
-from gs_video_report.batch.event_reads import waiting_lengths
+from gs_video_report.batch.event_reads import living, runs, waiting_lengths
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
 from gs_video_report.batch.limits import (
     Budget,
@@ -46,7 +46,7 @@ from gs_video_report.batch.limits import (
 from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner, first_processes
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock, remove_dead
+from gs_video_report.batch.process_lock import ProcessLock, is_held_here, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
 from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.run_trace import RunTrace, TracedJournal, limiter_facts
@@ -416,6 +416,9 @@ class BatchProcessor:
         self._keep_limits()
         if self._record is not None:
             await self._record.ended(result, message, pages.summary)
+            # Of processes that stop together, each saw the others work until this was written.
+            if outcome.reason is StopReason.STOPPED:
+                self.row = await self._set_status(queue, status, outcome, counts)
         self.printer.tick(monitor.snapshot())
         self.printer.finished(
             result,
@@ -478,13 +481,18 @@ class BatchProcessor:
             await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
         elif stopped or row.status is status:
             return row
-        if outcome.reason is StopReason.STOPPED and counts.running:
+        if outcome.reason is StopReason.STOPPED and (counts.running or await self._others_work()):
             return row  # another process goes on with the batch
         reason = outcome.error.message if outcome.error else str(outcome.reason)
         resume_at = getattr(outcome.error, "resume_at", None)
         return await queue.set_batch_status(
             row.batch_id, status, reason=reason, resume_at=resume_at
         )
+
+    async def _others_work(self) -> bool:
+        """Another living process has the batch in hand, if only to wait for a retry."""
+        found = living(self.database, await runs(self.database, self.row.batch_id))
+        return any(not is_held_here(run.process) for run in found)
 
     def _stage_listener(self, monitor: ProgressMonitor) -> StageListener:
         """Stages go to the picture, and to the log if there is one."""
