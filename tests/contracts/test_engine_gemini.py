@@ -956,6 +956,93 @@ async def test_a_job_whose_name_was_never_noted_is_found_by_its_questions(
     assert fake.count("batch_item") == 3
 
 
+def money_of(on: Bench, process: str, limit: float | None = 1.0) -> ApiLimiter:
+    """The limiter of a process on the bench's database; `limit` is that of the day."""
+    purse = SharedPurse(Spending(on.db, BATCH, process), None, limit)
+    ledger = UsageLedger(TaskQueue(on.db), BATCH)
+    return VirtualTime().limiter(ledger=ledger, purse=None if limit is None else purse)
+
+
+async def held(on: Bench) -> list[tuple[str, float]]:
+    """(process, US dollars) of all that is set aside."""
+    rows = await on.db.read("SELECT process_id, usd FROM holds")
+    return [(row["process_id"], row["usd"]) for row in rows]
+
+
+async def stop_while_waiting(on: Bench, fake: FakeGemini, talk: Recording) -> None:
+    on.engine.batch_poll_s = 30.0
+    running = asyncio.create_task(on.analyze(talk))
+    await asyncio.to_thread(fake.wait_for, lambda: fake.count("batch_get", ok=True) >= 1)
+    on.stopping.set()
+    with pytest.raises(StepCancelled):
+        await running
+    await on.limiter.flush()
+
+
+@pytest.mark.parametrize("limit", [1.0, None])
+@pytest.mark.parametrize("killed", [True, False])
+async def test_the_money_of_a_job_is_set_aside_until_its_replies_are_charged(
+    tmp_path: Path, fake: FakeGemini, killed: bool, limit: float | None
+) -> None:
+    fake.polls = 3
+    talk = recording(tmp_path, LONG_S)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.limiter = money_of(on, "first")
+        await stop_while_waiting(on, fake, talk)
+        ((process, usd),) = await held(on)
+        assert (process, usd > 0) == ("", True), "nobody waits, and it may be charged"
+        other = SharedPurse(Spending(on.db, "other", "p"), None, usd * 1.5)
+        with pytest.raises(LimitReached, match="perhaps spent"):
+            await other.take("more", usd)
+        if killed:
+            await on.db.write(lambda db: db.execute("UPDATE holds SET process_id = 'first'"))
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s = 0.01
+        on.limiter = money_of(on, "second", None if limit is None else usd * 1.01)
+        assert texts(await on.analyze(talk)) == spoken(talk)
+        await on.limiter.flush()
+        assert await held(on) == []
+        (row,) = await on.db.read("SELECT sum(usd) AS usd FROM usage")
+        assert row["usd"] == pytest.approx(fake.spent_usd)
+    assert fake.count("batch") == 1
+
+
+@pytest.mark.parametrize(("fault", "kept"), [("cut_after", 1), ("bad_request", 0)])
+async def test_only_a_job_that_may_exist_keeps_its_money(
+    tmp_path: Path, fake: FakeGemini, fault: str, kept: int
+) -> None:
+    fake.fail("batch", fault)
+    talk = recording(tmp_path)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s = 0.01
+        on.limiter = money_of(on, "first")
+        with pytest.raises(GsvrError):
+            await on.analyze(talk)
+        await on.limiter.flush()
+        assert len(await held(on)) == kept
+        assert texts(await on.analyze(talk)) == spoken(talk)
+        await on.limiter.flush()
+        assert await held(on) == []
+
+
+async def test_a_wait_that_the_network_ends_keeps_the_money_of_the_job(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.polls = 2
+    fake.fail("batch_get", "ok", "cut")
+    talk = recording(tmp_path)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s = 0.01
+        on.limiter = money_of(on, "first")
+        with pytest.raises(RetryableError):
+            await on.analyze(talk)
+        await on.limiter.flush()
+        assert [process for process, _ in await held(on)] == [""]
+        assert texts(await on.analyze(talk)) == spoken(talk)
+        await on.limiter.flush()
+        assert await held(on) == []
+
+
 async def test_names_that_move_with_the_models_use_the_version_that_knows_them(
     tmp_path: Path, fake: FakeGemini
 ) -> None:

@@ -17,15 +17,20 @@ class MemoryPurse:
         self.holds: dict[str, float] = {}
 
     async def take(self, hold: str, usd: float) -> bool:
+        held = sum(one for name, one in self.holds.items() if name != hold)
         if self.spent_usd + usd > self.limit_usd:
             raise LimitReached("the next request could pass the cost limit")
-        if self.spent_usd + sum(self.holds.values()) + usd > self.limit_usd:
+        if self.spent_usd + held + usd > self.limit_usd:
             return False
         self.holds[hold] = usd
         return True
 
+    async def is_held(self, hold: str) -> bool:
+        return hold in self.holds
+
     async def record(self, entry: UsageEntry) -> None:
-        self.holds.pop(entry.hold, None)
+        if not entry.leaves_hold:
+            self.holds.pop(entry.hold, None)
         self.spent_usd += entry.usd
 
     async def usage_since(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import cast
 import pytest
 
 from gs_video_report.batch.data_models import BatchCounts, BatchOptions, Usage
+from gs_video_report.batch.doubt import held_by_dead
 from gs_video_report.batch.limiter_models import UsageEntry, UsageTotals
 from gs_video_report.batch.limits import (
     Budget,
@@ -111,6 +113,58 @@ async def test_what_a_killed_process_set_aside_counts_as_spent(tmp_path: Path) -
         with pytest.raises(LimitReached, match=r"\$0.7000 perhaps spent by a run that was killed"):
             await mine.take("mine", 0.5)
         assert await mine.take("small", 0.3)
+
+
+async def test_what_is_set_aside_twice_for_one_job_counts_once(tmp_path: Path) -> None:
+    async with await Database.open(tmp_path / "t.db") as database:
+        limits = {"cost_limit_usd": 1.0, "daily_cost_limit_usd": 1.0}
+        dead = await open_purse(database, "dead", **limits)
+        assert await dead.take("job", 0.7)
+        mine = await open_purse(database, "mine", **limits)
+        assert await mine.is_held("job")
+        assert await mine.take("job", 0.7)
+        assert await mine.take("small", 0.3)
+        rows = await database.read("SELECT hold_id, process_id, usd FROM holds ORDER BY usd")
+        assert [tuple(row) for row in rows] == [("small", "mine", 0.3), ("job", "mine", 0.7)]
+
+
+async def test_what_is_left_at_a_provider_binds_also_while_its_process_lives(
+    tmp_path: Path,
+) -> None:
+    """Nobody waits for it, so waiting for it to become cheaper would never end."""
+    path = tmp_path / "t.db"
+    async with await Database.open(path) as database:
+        queue = TaskQueue(database)
+        with ProcessLock(path, "mine"):
+            mine = await open_purse(database, "mine", daily_cost_limit_usd=1.0)
+            limiter = make_limiter(queue, "b1", bucket_config("gemini", {}), ("g/m/k",), mine)
+            with suppress(ConnectionError):
+                async with limiter.reserve("g/m/k", usd=0.7, name="job") as quota:
+                    quota.keep_hold()
+                    raise ConnectionError
+            with pytest.raises(LimitReached, match=r"\$0.7000 perhaps spent"):
+                await mine.take("next", 0.5)
+            assert [one.usd for one in await held_by_dead(database)] == [0.7]
+            async with limiter.reserve("g/m/k", usd=0.7, name="job") as quota:
+                quota.settle(usd=0.2)
+            assert await mine.take("next", 0.5)
+            assert await held_by_dead(database) == []
+
+
+async def test_who_gives_up_before_anything_was_sent_leaves_what_was_there(
+    tmp_path: Path,
+) -> None:
+    async with await Database.open(tmp_path / "t.db") as database:
+        purse = await open_purse(database, "mine", cost_limit_usd=1.0)
+        limiter = make_limiter(
+            TaskQueue(database), "b1", bucket_config("gemini", {}), ("g/m/k",), purse
+        )
+        assert await purse.take("old", 0.2)
+        for name in ("old", "new"):
+            with pytest.raises(ConnectionError):
+                async with limiter.reserve("g/m/k", usd=0.2, name=name):
+                    raise ConnectionError
+        assert (await purse.is_held("old"), await purse.is_held("new")) == (True, False)
 
 
 async def test_what_was_spent_before_a_restart_counts(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_stop_tells_its_advice_money_in_doubt_and_remarks_to_people_and_script
     text = "\n".join(summary_lines(result, message="the key is refused", columns=400))
     assert "Advice:  see: gsvr batch show 7f3a91c2\n" in text
     assert "requests that got no answer" in text
-    assert "may have been spent by a run that was killed (see: gsvr quota)" in text
+    assert "may have been spent by a run that was killed or stopped (see: gsvr quota)" in text
     assert "Service  gemini: key 1 of 2 is set aside" in text
     value = summary_json(result, message="the key is refused")
     assert value["hint"] == "see: gsvr batch show 7f3a91c2"

@@ -35,7 +35,7 @@ from gs_video_report.batch.limiter_models import (
     UsageEntry,
     next_day_start,
 )
-from gs_video_report.errors import GsvrError, RetryableError
+from gs_video_report.errors import GsvrError, LimitReached, RetryableError
 
 LEDGER_REFRESH_S = 60.0
 """How soon the spending of other processes is noticed."""
@@ -53,13 +53,32 @@ class Reservation(Claim):
 
     Leaving the body without `settle()` counts the estimate as used: the other side may have
     counted it too. After an error the ledger gets the requests, but no tokens and no cost.
+
+    Args:
+        name: of what is asked for when that outlives the request, as a job does: the money set
+            aside for it has this name in all processes, and stays while `keep_hold()` says so.
     """
 
     def __init__(
-        self, limiter: ApiLimiter, bucket: str, requests: int, tokens: int, usd: float
+        self,
+        limiter: ApiLimiter,
+        bucket: str,
+        requests: int,
+        tokens: int,
+        usd: float,
+        name: str = "",
     ) -> None:
         super().__init__(bucket, requests, tokens, usd)
         self._limiter = limiter
+        self.name = name
+        self.keeps_hold = bool(name)
+
+    def keep_hold(self, keep: bool = True) -> None:
+        """Say whether what was asked for may be charged although nobody waits for it any more.
+
+        Until it is said, it may if money was set aside for it before. `settle()` ends it.
+        """
+        self.keeps_hold = keep and bool(self.name)
 
     def settle(
         self,
@@ -85,7 +104,8 @@ class Reservation(Claim):
 
     def cancel(self) -> None:
         """Give everything back: no request was sent. Raises: RuntimeError, as `settle()`."""
-        self._limiter._settle(self, self._entry(0, 0, 0, 0.0))
+        unused = self._entry(0, 0, 0, 0.0)
+        self._limiter._settle(self, replace(unused, leaves_hold=self.keeps_hold))
 
     async def __aenter__(self) -> Reservation:
         if self.granted_at is None:
@@ -102,6 +122,7 @@ class Reservation(Claim):
             self.settle()
         elif self.used is None:
             failed = self._entry(self.requests, 0, 0, 0.0)
+            failed = replace(failed, leaves_hold=self.keeps_hold)
             self._limiter._settle(self, failed, rate_tokens=self.tokens)
         await self._limiter._close(self)
 
@@ -168,18 +189,19 @@ class ApiLimiter:
             self._lines[bucket] = Line()
 
     def reserve(
-        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
+        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0, name: str = ""
     ) -> Reservation:
         """`async with limiter.reserve(...) as r:` waits for quota, in order of arrival.
 
         Args:
             tokens, usd: estimates; `r.settle()` corrects them.
+            name: see `Reservation`; empty = what is asked for ends with the request.
 
         Raises (on entering): LimitReached, with `resume_at` unless only the user can end it; what
             ledger and purse raise. Cancellation: takes nothing, and the next
             in line goes on.
         """
-        return Reservation(self, bucket, requests, tokens, usd)
+        return Reservation(self, bucket, requests, tokens, usd, name)
 
     def reserve_nowait(
         self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
@@ -261,6 +283,7 @@ class ApiLimiter:
                         continue  # others may have gone meanwhile
                     delay = PURSE_POLL_S
                 if delay <= 0:
+                    reservation.hold = reservation.hold or reservation.name  # of an earlier run
                     line.granted(ticket)
                     state.grant(reservation, self._clock(), self._wall_clock())
                     return
@@ -273,15 +296,23 @@ class ApiLimiter:
 
     async def _set_aside(self, purse: Purse, reservation: Reservation) -> bool:
         """Money for a request, in a name that is known before: a cancelled caller drops it."""
-        reservation.hold = uuid.uuid4().hex
-        if not await purse.take(reservation.hold, reservation.usd):
+        name = reservation.name
+        if name:
+            reservation.keep_hold(await purse.is_held(name))
+        reservation.hold = name or uuid.uuid4().hex
+        try:
+            if not await purse.take(reservation.hold, reservation.usd):
+                reservation.hold = ""
+        except LimitReached:
             reservation.hold = ""
+            raise
         return bool(reservation.hold)
 
     def _give_money_back(self, reservation: Reservation) -> None:
         if reservation.hold:
             now = self._wall_clock()
-            self._record(UsageEntry(reservation.bucket, now, 0, 0, 0, 0.0, reservation.hold))
+            entry = UsageEntry(reservation.bucket, now, 0, 0, 0, 0.0, reservation.hold)
+            self._record(replace(entry, leaves_hold=reservation.keeps_hold))
 
     def _leads(self, state: Bucket, ticket: Ticket) -> bool:
         """Whether it is this one's turn; else the one whose turn it is wakes."""

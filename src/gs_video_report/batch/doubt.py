@@ -1,8 +1,9 @@
 """Money that nobody knows to be spent: requests that were sent and never answered.
 
 Truth: the events `money.doubt` (a request ended without an answer; it is counted in full in what
-was spent) and the table `holds` (a process died while requests were in flight; what they may have
-cost at most is set aside, and is no part of what was spent).
+was spent) and the table `holds` (a process died while requests were in flight, or left a job that
+may be charged still; what they may have cost at most is set aside, and is no part of what was
+spent).
 True here: only a person can say that the provider did not charge for them; until then limits count
 both. Letting go takes nothing from a process that lives.
 Never: talks to a provider, guesses. Raises: what `Database` raises.
@@ -29,7 +30,7 @@ LET_GO = "money.released"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What dead processes had set aside for one batch."""
+    """What dead processes had set aside for one batch, and jobs that were left."""
 
     batch_id: str
     usd: float
@@ -86,5 +87,7 @@ async def _of_dead(database: Database) -> list[sqlite3.Row]:
     rows = await database.read(query("all_holds"), ())
     living: dict[str, bool] = {}
     for process in {row["process_id"] for row in rows}:
-        living[process] = await asyncio.to_thread(is_alive, database.path, process)
+        living[process] = bool(process) and await asyncio.to_thread(
+            is_alive, database.path, process
+        )
     return [row for row in rows if not living[row["process_id"]]]

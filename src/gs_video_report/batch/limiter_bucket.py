@@ -48,6 +48,7 @@ class Claim:
         self.started_at: datetime | None = None
         self.used: UsageEntry | None = None
         self.hold = ""
+        """Name of the money that is set aside; empty = none is."""
         self.request_use: Use | None = None
         self.token_use: Use | None = None
 

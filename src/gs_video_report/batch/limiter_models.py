@@ -51,6 +51,8 @@ class UsageEntry:
     """The money set aside for it, which the row takes the place of; empty = none."""
     in_doubt: bool = False
     """No answer came: it is counted in full, and may have cost nothing."""
+    leaves_hold: bool = False
+    """What it asked for may be charged later: the hold stays, and nobody waits for it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Ledger(Protocol):
     """Where usage survives a restart; several processes may share it."""
 
     async def record(self, entry: UsageEntry) -> None:
-        """Store one row durably, and end its hold; a row without requests only ends its hold.
+        """Store one row durably, and end or leave its hold; without requests only the latter.
 
         Raises: GsvrError; the limiter keeps the row and tries again.
         """
@@ -96,11 +98,17 @@ class Purse(Protocol):
     async def take(self, hold: str, usd: float) -> bool:
         """Set `usd` aside until the usage row with this `hold` is stored.
 
+        What was set aside under this name before is replaced.
+
         Returns:
             False = too much is in flight at the moment; nothing was set aside.
 
         Raises: LimitReached when it would pass the limit even if nothing were in flight.
         """
+        ...
+
+    async def is_held(self, hold: str) -> bool:
+        """Whether money is set aside under this name, by whichever process."""
         ...
 
 

@@ -27,7 +27,7 @@ class UsageLedger:
     batch_id: str
 
     async def record(self, entry: UsageEntry) -> None:
-        """One row, at the time of the request; its hold ends with it."""
+        """One row, at the time of the request; its hold ends with it, or is left."""
         provider, model, key_id = bucket_parts(entry.bucket)
         usage = Usage(entry.requests, entry.tokens_in, entry.tokens_out, entry.usd)
         await self.queue.record_usage(
@@ -38,6 +38,7 @@ class UsageLedger:
             batch_id=self.batch_id,
             at=iso_ms(entry.at),
             hold=entry.hold,
+            leaves_hold=entry.leaves_hold,
             in_doubt=entry.in_doubt,
         )
 
@@ -69,10 +70,14 @@ class SharedPurse:
         )
         if standing is None:
             return True
-        doubt = await self.spending.in_doubt(now)
+        doubt = await self.spending.in_doubt(now, but=hold)
         _check(standing.batch, doubt.batch, usd, self.batch_limit, None)
         _check(standing.day, doubt.day, usd, self.day_limit, iso_ms(local_day(now)[1]))
         return False
+
+    async def is_held(self, hold: str) -> bool:
+        """See `Purse.is_held`."""
+        return await self.spending.is_held(hold)
 
 
 def _check(sums: Sums, doubt: Sums, usd: float, limit: float | None, resume_at: str | None) -> None:
@@ -82,7 +87,7 @@ def _check(sums: Sums, doubt: Sums, usd: float, limit: float | None, resume_at: 
     parts = [f"${sums.spent:.4f} spent", f"up to ${usd:.4f} more"]
     freed = ""
     if doubt.held:
-        parts.insert(1, f"${doubt.held:.4f} perhaps spent by a run that was killed")
+        parts.insert(1, f"${doubt.held:.4f} perhaps spent by a run that was killed or stopped")
         freed = "; if the provider did not charge for those: gsvr quota --release-doubtful"
     which, option = ("daily cost limit", "--daily-cost-limit")
     if resume_at is None:

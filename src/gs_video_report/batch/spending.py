@@ -3,7 +3,9 @@
 Truth: the tables `holds`, `usage`, `batches` and `rates`. What a request may cost is looked at and
 set aside in one transaction, so that two processes together never pass a limit; the row of what
 it did cost takes the place of its hold in one transaction, too.
-True here: a hold whose process died counts as spent: its request may have been answered.
+True here: a hold whose process died counts as spent: its request may have been answered. So does
+one that was left (`process_id` empty): nobody waits for its request now, and it may be charged
+still. Who takes a hold by the name of one that is there takes its place.
 Never: waits, talks to a provider. Raises: what `Database` raises.
 """
 
@@ -75,6 +77,8 @@ class Spending:
     ) -> Standing | None:
         """Set `usd` aside under the name `hold`; None = done, else how it stands: too little left.
 
+        What is set aside under that name already is replaced, and is no part of how it stands.
+
         Args:
             now: aware; the day is that of this machine's zone.
         """
@@ -86,9 +90,10 @@ class Spending:
 
         def work(connection: sqlite3.Connection) -> Standing | None:
             found = connection.execute(query("spent_and_held"), scope).fetchone()
+            batch_own, day_own = self._own(connection, hold, scope["day"])
             standing = Standing(
-                Sums(found["batch_usd"], found["batch_held"]),
-                Sums(found["day_usd"], found["day_held"]),
+                Sums(found["batch_usd"], found["batch_held"] - batch_own),
+                Sums(found["day_usd"], found["day_held"] - day_own),
             )
             if not (standing.batch.fits(usd, batch_limit) and standing.day.fits(usd, day_limit)):
                 return standing
@@ -97,9 +102,21 @@ class Spending:
 
         return await self.database.write(work)
 
-    async def in_doubt(self, now: datetime) -> Standing:
-        """What processes that died had set aside, as `held`."""
-        scope = {"batch_id": self.batch_id, "day": iso_ms(local_day(now)[0])}
+    def _own(self, connection: sqlite3.Connection, hold: str, day: str) -> tuple[float, float]:
+        """What `hold` itself sets aside already: of the batch, of the day."""
+        row = connection.execute(query("hold_of"), (hold,)).fetchone()
+        if row is None:
+            return 0.0, 0.0
+        usd = float(row["usd"])
+        return usd if row["batch_id"] == self.batch_id else 0.0, usd if row["at"] >= day else 0.0
+
+    async def is_held(self, hold: str) -> bool:
+        """Whether money is set aside under this name, by whichever process."""
+        return bool(await self.database.read(query("hold_of"), (hold,)))
+
+    async def in_doubt(self, now: datetime, but: str = "") -> Standing:
+        """What processes that died had set aside, or was left, as `held`; `but` not counted."""
+        scope = {"batch_id": self.batch_id, "day": iso_ms(local_day(now)[0]), "but": but}
         rows = await self.database.read(query("holds_by_process"), scope)
         dead = [row for row in rows if not await self._is_alive(row["process_id"])]
         return Standing(
@@ -108,6 +125,8 @@ class Spending:
         )
 
     async def _is_alive(self, process_id: str) -> bool:
+        if not process_id:
+            return False
         if process_id == self.process_id:
             return True
         return await asyncio.to_thread(is_alive, self.database.path, process_id)

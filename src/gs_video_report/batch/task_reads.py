@@ -173,6 +173,7 @@ class TaskReads(BatchStore):
         task_id: int | None = None,
         at: str | None = None,
         hold: str = "",
+        leaves_hold: bool = False,
         in_doubt: bool = False,
     ) -> None:
         """Add one row to the ledger, at the time of the request; none for no requests.
@@ -181,6 +182,7 @@ class TaskReads(BatchStore):
             key_id: tells keys apart; a fingerprint, never the key.
             at: ISO-8601 UTC; None means now.
             hold: the money set aside for it ends in the same transaction; empty = none was.
+            leaves_hold: it stays instead, as that of nobody: it may be charged still.
             in_doubt: leaves an event, too: no answer came, and the row holds the most it may cost.
         """
         row = {
@@ -197,7 +199,8 @@ class TaskReads(BatchStore):
                 event = (str(row["at"]), batch_id, task_id, IN_DOUBT, facts)
                 add_events(connection, [event])
             if hold:
-                connection.execute(query("drop_hold"), (hold,))
+                name = "leave_hold" if leaves_hold else "drop_hold"
+                connection.execute(query(name), (hold,))
 
         await self.db.write(work)
 

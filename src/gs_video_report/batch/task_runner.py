@@ -159,10 +159,12 @@ class MeteredLimiter:
     account: Account = field(default_factory=Account)
 
     def reserve(
-        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
+        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0, name: str = ""
     ) -> AbstractAsyncContextManager[Any]:
         """See `ApiLimiter.reserve`."""
-        reservation = self.limiter.reserve(bucket, requests=requests, tokens=tokens, usd=usd)
+        reservation = self.limiter.reserve(
+            bucket, requests=requests, tokens=tokens, usd=usd, name=name
+        )
         return self._metered(reservation, is_paid=tokens > 0)
 
     @asynccontextmanager

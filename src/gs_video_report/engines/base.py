@@ -98,7 +98,9 @@ class Stepper(Protocol):
 class Limiter(Protocol):
     """What engines see of ApiLimiter; see batch/api_limiter.py for the full contract."""
 
-    def reserve(self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0) -> Any:
+    def reserve(
+        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0, name: str = ""
+    ) -> Any:
         """Async context manager: waits for quota, yields a Reservation with `settle()`."""
         ...
 

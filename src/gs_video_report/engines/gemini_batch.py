@@ -6,7 +6,8 @@ True here: a job's display name follows from the recording's content and the que
 the same for recordings of one length), and is looked for before one is made: a job that was
 created just before a kill is found and not paid for twice, and no other recording's job is taken.
 The upload must live longer than a job may take. What a job does not answer is asked for directly,
-at the full price.
+at the full price. The money set aside for a job is named after the job: a later process finds it
+with the job, and while a job may be charged it stays set aside, whatever ends the waiting.
 Never: makes a second job for the same questions while the first one may still answer.
 Raises: StepCancelled, LimitReached, what the connection raises.
 """
@@ -27,7 +28,7 @@ from gs_video_report.engines.gemini_options import bucket_name
 from gs_video_report.engines.gemini_parts import Reading
 from gs_video_report.engines.gemini_request import Question
 from gs_video_report.engines.llm.quota import Need, granted
-from gs_video_report.errors import PermanentError, Refused, StepCancelled
+from gs_video_report.errors import GsvrError, PermanentError, Refused, StepCancelled
 from gs_video_report.report.model import Notice
 
 STEP_VERSION = 2
@@ -93,8 +94,8 @@ class BatchLane:
         reading = self.reading
         bucket = bucket_name(f"{reading.options.model}:batch", reading.link.key_id)
         try:
-            async with granted(reading.ctx, bucket, self._need()) as quota:
-                replies = await self._job()
+            async with granted(reading.ctx, bucket, self._need(), self._hold()) as quota:
+                replies = await self._job(quota)
                 quota.settle(
                     tokens_in=sum(r["tokens_in"] for r in replies.values()),
                     tokens_out=sum(r["tokens_out"] for r in replies.values()),
@@ -104,6 +105,10 @@ class BatchLane:
             reading.ctx.limiter.penalize(bucket, error.retry_after_s)
             raise
         return replies
+
+    def _hold(self) -> str:
+        """Name of the money that is set aside for the job; a job belongs to one key."""
+        return f"gemini-job/{self.reading.link.key_id}/{self._digest()}"
 
     def _need(self) -> Need:
         needs = [self.reading.need(q, TIER) for q in self.questions]
@@ -123,16 +128,21 @@ class BatchLane:
     def _params(self) -> dict[str, Any]:
         return {"v": STEP_VERSION, "key": self.reading.link.key_id, "job": self._digest()}
 
-    async def _job(self) -> dict[str, dict[str, Any]]:
-        name = str(await self.reading.ctx.step("batch_job", self._create, params=self._params()))
+    async def _job(self, quota: Any) -> dict[str, dict[str, Any]]:
+        async def create() -> str:
+            return await self._create(quota)
+
+        name = str(await self.reading.ctx.step("batch_job", create, params=self._params()))
+        quota.keep_hold()
         job = await self._ended(name)
         if job is None or _state(job) not in SUCCEEDED:
             return {}
         return self._read(job)
 
-    async def _create(self) -> str:
+    async def _create(self, quota: Any) -> str:
         """Name of a job with these questions, made unless it is there."""
         known = await self._find()
+        quota.keep_hold(known is not None)
         if known is not None:
             return known
         file = await self._file()
@@ -144,6 +154,16 @@ class BatchLane:
             }
             for q in self.questions
         ]
+        quota.keep_hold()
+        try:
+            return await self._send(source)
+        except GsvrError as error:
+            # a clear refusal made no job; without an answer there may be one
+            quota.keep_hold(bool(error.data.get("in_doubt")))
+            raise
+
+    async def _send(self, source: list[dict[str, Any]]) -> str:
+        """Make the job; its name."""
         link = self.reading.link
         work = link.batches.create(
             model=link.options.model, src=source, config={"display_name": self._display_name()}

@@ -67,7 +67,7 @@ def doubtful_lines(held: Sequence[Mapping[str, Any]], *, released: bool = False)
             continue
         asked = plural(int(one["requests"]), "request")
         lines.append(
-            f"perhaps spent: {what} ({asked} without an answer when a run was killed, "
+            f"perhaps spent: {what} ({asked} without an answer when a run was killed or stopped, "
             f"{at:%Y-%m-%d %H:%M})"
         )
     if lines and not released:

@@ -230,7 +230,7 @@ def doubt_text(usd: float, in_doubt: float, held: float) -> str:
     Args:
         usd: the sum, US dollars.
         in_doubt: the part of it for requests without an answer.
-        held: what requests of killed processes may have cost besides.
+        held: what requests of killed processes, and jobs that were left, may cost besides.
     """
     parts = []
     if in_doubt > 0:
@@ -241,7 +241,7 @@ def doubt_text(usd: float, in_doubt: float, held: float) -> str:
     if held > 0:
         parts.append(
             f"up to {money(held)} {'more ' if usd > 0 else ''}may have been spent by a run that "
-            "was killed (see: gsvr quota)"
+            "was killed or stopped (see: gsvr quota)"
         )
     return "; ".join(parts)
 

@@ -354,7 +354,15 @@ SELECT
 
 -- name: add_hold
 INSERT INTO holds(hold_id, at, batch_id, process_id, usd)
-VALUES(:hold_id, :at, :batch_id, :process_id, :usd);
+VALUES(:hold_id, :at, :batch_id, :process_id, :usd)
+ON CONFLICT(hold_id) DO UPDATE SET at = excluded.at, batch_id = excluded.batch_id,
+  process_id = excluded.process_id, usd = excluded.usd;
+
+-- name: hold_of
+SELECT at, batch_id, usd FROM holds WHERE hold_id = ?;
+
+-- name: leave_hold
+UPDATE holds SET process_id = '' WHERE hold_id = ?;
 
 -- name: drop_hold
 DELETE FROM holds WHERE hold_id = ?;
@@ -363,7 +371,7 @@ DELETE FROM holds WHERE hold_id = ?;
 SELECT process_id,
   coalesce(sum(CASE WHEN batch_id = :batch_id THEN usd END), 0.0) AS batch_usd,
   coalesce(sum(CASE WHEN at >= :day THEN usd END), 0.0) AS day_usd
-FROM holds WHERE batch_id = :batch_id OR at >= :day GROUP BY process_id;
+FROM holds WHERE (batch_id = :batch_id OR at >= :day) AND hold_id <> :but GROUP BY process_id;
 
 -- name: all_holds
 SELECT hold_id, at, coalesce(batch_id, '') AS batch_id, process_id, usd FROM holds ORDER BY at;

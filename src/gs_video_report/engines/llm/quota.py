@@ -68,9 +68,11 @@ async def send_within(
 
 
 @asynccontextmanager
-async def granted(ctx: TaskContext, bucket: str, need: Need) -> AsyncIterator[Any]:
+async def granted(ctx: TaskContext, bucket: str, need: Need, name: str = "") -> AsyncIterator[Any]:
     """`limiter.reserve` that gives up waiting when the task is being stopped."""
-    reservation = ctx.limiter.reserve(bucket, requests=1, tokens=need.tokens, usd=need.usd)
+    reservation = ctx.limiter.reserve(
+        bucket, requests=1, tokens=need.tokens, usd=need.usd, name=name
+    )
     held = _Entered(reservation)
     await _first(ctx, held)
     async with held:
