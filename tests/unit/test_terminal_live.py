@@ -342,12 +342,13 @@ def test_retries_notes_and_pauses_are_single_lines_above() -> None:
         TaskLine("7f3a:1", "week01/a.mp4", "retrying", error=error, delay_s=30, attempt=1, tries=4)
     )
     printer.note("2 files have the same content as others")
-    printer.paused("daily quota spent", "2026-11-23T09:00:00Z")
+    printer.paused("daily quota spent", "2041-11-23T09:00:00Z")
+    local = datetime(2041, 11, 23, 9, tzinfo=UTC).astimezone()
     printer.close()
     assert [line for line in all_lines(read_back(terminal.text)) if line] == [
         "↻ retry  week01/a.mp4: the server did not answer; try 2 of 4 in 30 s",
         "note   2 files have the same content as others",
-        "Paused: daily quota spent, goes on at 2026-11-23T09:00:00Z",
+        f"Paused: daily quota spent, goes on {local:%Y-%m-%d %H:%M}",
     ]
 
 

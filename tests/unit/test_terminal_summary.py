@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -81,12 +82,13 @@ def test_an_interrupted_run_says_what_is_kept_and_how_to_go_on() -> None:
 def test_sigterm_and_limits_and_fatal_errors_have_their_own_words() -> None:
     terminated = summary_lines(make_result(143, "paused", pending=2))
     assert terminated[0].startswith("Terminated after 2:04:00. 46 of 48 done, 2 left")
-    limit = replace(make_result(4, "paused", pending=2), resume_at="2026-11-23T09:00:00Z")
+    limit = replace(make_result(4, "paused", pending=2), resume_at="2041-11-23T09:00:00Z")
+    local = datetime(2041, 11, 23, 9, tzinfo=UTC).astimezone()
     assert summary_lines(limit, message="daily quota spent") == [
         "Paused: daily quota spent. 46 of 48 done, 2 left.",
         (
             "Resume:  gsvr batch resume 7f3a91c2        "
-            "(after 2026-11-23T09:00:00Z, or the same command again)"
+            f"(from {local:%Y-%m-%d %H:%M} on, or the same command again)"
         ),
     ]
     fatal = summary_lines(make_result(1, "paused", pending=2), message="out: no space left")

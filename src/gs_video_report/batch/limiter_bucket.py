@@ -304,4 +304,5 @@ def _penalty_s(retry_after_s: float | None) -> float:
 
 def _day_spent(message: str, resume_at: datetime) -> LimitReached:
     text = resume_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return LimitReached(message, hint=f"resume the batch after {text}", resume_at=text)
+    shown = f"{resume_at.astimezone():%Y-%m-%d %H:%M}"
+    return LimitReached(message, hint=f"resume the batch after {shown}", resume_at=text)

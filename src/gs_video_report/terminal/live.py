@@ -33,6 +33,7 @@ from gs_video_report.terminal.styles import (
     wrap,
 )
 from gs_video_report.terminal.summary import FailureGroup, KeptWork, summary_lines
+from gs_video_report.terminal.times import when
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -137,7 +138,7 @@ class LivePrinter:
 
     def paused(self, reason: str, resume_at: str | None = None) -> None:
         """One line above the picture, which stays and shows the pause."""
-        until = f", goes on at {resume_at}" if resume_at else ""
+        until = f", goes on {when(resume_at, self._now().astimezone())}" if resume_at else ""
         self.interrupted(f"Paused: {reason}{until}")
 
     def finished(

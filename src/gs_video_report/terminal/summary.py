@@ -28,6 +28,7 @@ from gs_video_report.terminal.styles import (
     width,
     wrap,
 )
+from gs_video_report.terminal.times import when
 
 SAMPLE_NAMES = 3
 """Names shown per cause."""
@@ -384,7 +385,8 @@ def _next_lines(result: BatchResult, ref: str, colour: bool) -> list[str]:
     if result.counts.open and result.status is not BatchStatus.CANCELLED:
         note = "(or the same command again)"
         if result.resume_at:
-            note = f"(after {result.resume_at}, or the same command again)"
+            at = when(result.resume_at, datetime.now().astimezone())
+            note = f"(from {at} on, or the same command again)"
         command = paint(resume_command(ref), "bold", colour)
         return [f"Resume:  {command}        {paint(note, 'dim', colour)}"]
     if result.counts.failed:
