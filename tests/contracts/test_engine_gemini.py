@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.limits import SharedPurse, UsageLedger
+from gs_video_report.batch.limits import SharedPurse, UsageLedger, spent_keys
 from gs_video_report.batch.spending import Spending
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.engines import gemini_batch
@@ -717,6 +717,27 @@ async def test_a_spent_key_is_told_once_by_tasks_that_meet_it_together(
         await asyncio.gather(*(on.analyze(talk) for talk in talks))
         assert [told.kind for told in on.engine.remarks] == ["key_spent"]
     assert fake.count("generate", ok=True) == len(talks)
+
+
+async def test_a_spent_key_costs_a_later_process_nothing_before_its_reset(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.exhausted_keys.add(KEY)
+    keys = (KEY, SECOND_KEY)
+    now = datetime.now(UTC)
+    async with bench(tmp_path / "db", fake.url, keys=keys) as on:
+        await asyncio.gather(*(on.analyze(recording(tmp_path, name=f"{n}.mp4")) for n in range(8)))
+        (told,) = on.engine.remarks
+        queue = TaskQueue(on.db)
+        await queue.add_event(BATCH, "note", {"kind": told.kind, **told.data})
+    seen = len(fake.log)
+    async with bench(tmp_path / "db", fake.url, keys=keys) as on:
+        spent = await spent_keys(TaskQueue(on.db), now)
+        assert spent == {told.data["bucket"]: next_reset(now)}
+        on.engine.recall(spent)
+        for number in range(8, 16):
+            await on.analyze(recording(tmp_path, name=f"{number}.mp4"))
+    assert {r.key for r in fake.log[seen:]} - {""} == {SECOND_KEY}
 
 
 async def test_the_users_own_daily_limit_is_not_taken_for_a_spent_quota_of_the_service(

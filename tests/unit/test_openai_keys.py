@@ -46,6 +46,20 @@ def test_spent_key_without_a_time_is_tried_again_after_a_while() -> None:
     assert keys.pick("x", NOW + REST) is first
 
 
+def test_key_that_an_earlier_process_found_spent_comes_last_until_its_reset() -> None:
+    keys = ring("sk-one", "sk-two")
+    first = keys.pick("x", NOW)
+    keys.set_aside(first, spent(resume_at="2026-11-22T15:00:00Z"), NOW)
+    (told,) = keys.remarks
+    later = ring("sk-one", "sk-two")
+    later.recall({told.data["bucket"]: datetime.fromisoformat(told.data["until"])})
+    other = later.pick("x", NOW)
+    assert other.client.key_name != first.client.key_name
+    assert later.pick("x", NOW + timedelta(hours=3)).client.key_name == first.client.key_name
+    later.set_aside(other, AuthenticationError("refused"), NOW)
+    assert later.pick("x", NOW) is not other, "its owner may have paid meanwhile"
+
+
 def test_when_all_keys_rest_the_first_that_is_free_again_tells_when() -> None:
     keys = ring("sk-one", "sk-two", "sk-three")
     late, early, unknown = keys.keys

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
@@ -17,6 +17,9 @@ from gs_video_report.batch.limiter_models import BucketConfig, UsageEntry, Usage
 from gs_video_report.batch.spending import Spending, Sums, iso_ms, local_day
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LimitReached
+
+KEY_MEMORY = timedelta(days=2)
+"""How long it is remembered that the quota of a key was spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,17 @@ def make_limiter(
         purse=purse,
         memory=memory,
     )
+
+
+async def spent_keys(queue: TaskQueue, now: datetime) -> dict[str, datetime]:
+    """Buckets of keys that earlier processes found spent, with the time (aware) of their reset.
+
+    Only those that still rest at `now` (aware), and only keys of several: see `Recalling`.
+    """
+    rows = await queue.keys_set_aside(iso_ms(now - KEY_MEMORY))
+    spent = {row["bucket"]: row["until"] for row in rows if row["kind"] == "key_spent"}
+    times = {bucket: datetime.fromisoformat(until) for bucket, until in spent.items() if until}
+    return {bucket: until for bucket, until in times.items() if until > now}
 
 
 def purse_of(spending: Spending, options: BatchOptions) -> SharedPurse | None:

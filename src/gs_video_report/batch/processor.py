@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from gs_video_report.batch.limits import (
     make_limiter,
     purse_of,
     run_budget,
+    spent_keys,
 )
 from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.performance_optimizer import Change, MemoryTuner, first_processes
@@ -62,7 +63,7 @@ from gs_video_report.compute import machine
 from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.base import Engine, remarks_of
+from gs_video_report.engines.base import Engine, Recalling, remarks_of
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
 from gs_video_report.files import make_dirs, sweep_temps, temp_name, write_atomic
@@ -233,6 +234,7 @@ class BatchProcessor:
         fetching = self._fetching = ProcessBackend(min(options.parallel, FETCH_PROCESSES))
         try:
             await compute.start()
+            await _recall(engine, queue)
             await engine.prepare(compute)
             parts = _Parts(queue, lock, cache, compute, fetching, started)
             return await self._drain(parts, engine)
@@ -286,6 +288,7 @@ class BatchProcessor:
             reason = outcome.error.message if outcome.error else ""
             following = self._engine(name)
             try:
+                await _recall(following, parts.queue)
                 await following.prepare(parts.compute)
             except GsvrError as error:
                 self.printer.note(f"the engine {name} cannot go on: {error.message}")
@@ -795,6 +798,12 @@ async def failure_groups(queue: TaskQueue, batch_id: str) -> tuple[FailureGroup,
 async def _kept(queue: TaskQueue, batch_id: str) -> KeptWork:
     videos, steps = await queue.kept_steps(batch_id)
     return KeptWork(videos, steps)
+
+
+async def _recall(engine: Engine, queue: TaskQueue) -> None:
+    """Tell an engine with keys which of them earlier processes found spent."""
+    if isinstance(engine, Recalling):
+        engine.recall(await spent_keys(queue, datetime.now(UTC)))
 
 
 async def _expect(monitor: ProgressMonitor, queue: TaskQueue, batch_id: str) -> None:

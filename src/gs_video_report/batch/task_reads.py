@@ -137,12 +137,13 @@ class TaskReads(BatchStore):
     async def keys_set_aside(self, since: str) -> list[dict[str, Any]]:
         """Keys that a provider refused, or whose day was spent, from `since` (ISO-8601 UTC) on.
 
-        Each: at, kind (`key_refused`, `key_spent`), bucket, reason; the newest of a bucket.
+        Each: at, kind (`key_refused`, `key_spent`), bucket, reason, until (ISO-8601; empty: not
+        known); the newest of a bucket.
         """
         rows = await self.db.read(query("keys_set_aside"), (since,))
         found = ({"at": row["at"], **json.loads(row["data"])} for row in rows)
         newest = {str(one.get("bucket", "")): one for one in found}
-        names = ("at", "kind", "bucket", "reason")
+        names = ("at", "kind", "bucket", "reason", "until")
         return [{name: str(one.get(name, "")) for name in names} for one in newest.values()]
 
     # --- remembered fingerprints ----------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
@@ -163,6 +163,17 @@ class Remarking(Protocol):
     def remarks(self) -> Sequence[Remark]:
         """All since the engine was made, oldest first; only ever grows."""
         ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """An engine that profits from what earlier processes met."""
+
+    def recall(self, spent: Mapping[str, datetime]) -> None:
+        """Keys whose quota was spent, by their bucket, and until when (aware).
+
+        They are used last: a person may have raised the quota meanwhile.
+        """
 
 
 def remarks_of(engine: object) -> Sequence[Remark]:

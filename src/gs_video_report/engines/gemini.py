@@ -82,6 +82,8 @@ class _Key:
     id: str
     limit: LimitReached | None = None
     refused: AuthenticationError | None = None
+    spent_until: datetime | None = None
+    """What an earlier process was told; the key comes last until then."""
     checked: bool = False
     """The service knows it, and the model with it."""
     checking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -95,6 +97,10 @@ class _Key:
                 return False
             self.limit = None
         return True
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether no earlier process found it spent for now."""
+        return self.spent_until is None or now >= self.spent_until
 
 
 @dataclass(slots=True)
@@ -160,6 +166,11 @@ class GeminiEngine:
     def remarks(self) -> Sequence[Remark]:
         """See `engines.base.Remarking`."""
         return self.uploads.remarks
+
+    def recall(self, spent: Mapping[str, datetime]) -> None:
+        """See `engines.base.Recalling`."""
+        for key in self._keys:
+            key.spent_until = spent.get(bucket_name(self.options.model, key.id))
 
     async def prepare(self, compute: ComputeBackend) -> None:
         """Raise DependencyMissing or AuthenticationError before anything starts."""
@@ -232,14 +243,14 @@ class GeminiEngine:
                 if error.resume_at is None or error.is_budget:
                     raise  # the user's own limit: another key would not help
                 if key.limit is None:
-                    self._set_aside(key, "key_spent", error.message)
+                    self._set_aside(key, "key_spent", error.message, error.resume_at)
                 key.limit = error
             except AuthenticationError as error:
                 if key.refused is None:
                     self._set_aside(key, "key_refused", error.message)
                 key.refused = error
 
-    def _set_aside(self, key: _Key, kind: str, why: str) -> None:
+    def _set_aside(self, key: _Key, kind: str, why: str, until: str = "") -> None:
         """Tell about one key of several; a single one stops the batch, which tells it."""
         if len(self._keys) < 2:
             return
@@ -247,7 +258,8 @@ class GeminiEngine:
         text = f"gemini: key {number} of {len(self._keys)} (id {key.id}) is set aside: {why}"
         bucket = bucket_name(self.options.model, key.id)
         if not any(r.text == text for r in self.uploads.remarks):
-            self.uploads.remarks.append(Remark(kind, text, {"bucket": bucket, "reason": why}))
+            data = {"bucket": bucket, "reason": why, "until": until}
+            self.uploads.remarks.append(Remark(kind, text, data))
 
     def _pick(self, fingerprint: str) -> _Key:
         """The key for a recording, always the same one while it may be used.
@@ -258,6 +270,7 @@ class GeminiEngine:
         now = datetime.now(UTC)
         usable = [key for key in self._keys if key.usable(now)]
         if usable:
+            usable = [key for key in usable if key.is_fresh(now)] or usable
             return max(usable, key=lambda key: stages.digest([fingerprint, key.id]))
         limits = [key.limit for key in self._keys if key.limit is not None]
         if limits:

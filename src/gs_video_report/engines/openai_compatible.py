@@ -14,6 +14,7 @@ import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from gs_video_report import __version__
@@ -119,6 +120,10 @@ class OpenAIEngine:
     def remarks(self) -> Sequence[Remark]:
         """See `engines.base.Remarking`."""
         return self._keys.remarks
+
+    def recall(self, spent: Mapping[str, datetime]) -> None:
+        """See `engines.base.Recalling`."""
+        self._keys.recall(spent)
 
     @property
     def model(self) -> Model:

@@ -10,7 +10,7 @@ Raises: why no key may be used, once all of them rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -32,12 +32,18 @@ class KeyInUse:
     error: LimitReached | AuthenticationError | None = None
     rests_until: datetime | None = None
     """None with an error: for good."""
+    spent_until: datetime | None = None
+    """What an earlier process was told; the key comes last until then."""
 
     def is_usable(self, now: datetime) -> bool:
         """Whether it may be tried."""
         if self.rests_until is not None and now >= self.rests_until:
             self.error = self.rests_until = None
         return self.error is None
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether no earlier process found it spent for now."""
+        return self.spent_until is None or now >= self.spent_until
 
 
 class KeyRing:
@@ -57,6 +63,11 @@ class KeyRing:
         """Name of the limiter's bucket: one per server, model and key."""
         return f"openai/{self._host}/{model}/{key.client.key_name}"
 
+    def recall(self, spent: Mapping[str, datetime]) -> None:
+        """See `engines.base.Recalling`."""
+        for key in self.keys:
+            key.spent_until = spent.get(self.bucket(key, self._model))
+
     def pick(self, fingerprint: str, now: datetime | None = None) -> KeyInUse:
         """The key for a recording, always the same one while it may be used.
 
@@ -66,6 +77,7 @@ class KeyRing:
         now = now or datetime.now(UTC)
         usable = [key for key in self.keys if key.is_usable(now)]
         if usable:
+            usable = [key for key in usable if key.is_fresh(now)] or usable
             name = [(stages.digest([fingerprint, k.client.key_name]), k) for k in usable]
             return max(name, key=lambda pair: pair[0])[1]
         errors = [key.error for key in self.keys if key.error is not None]
@@ -83,17 +95,19 @@ class KeyRing:
             return False
         told = error.resume_at
         until = (now or datetime.now(UTC)) + REST if told is None else datetime.fromisoformat(told)
-        self._tell(key, "key_spent", error)
+        self._tell(key, "key_spent", error, until.isoformat())
         key.error, key.rests_until = error, until
         return True
 
-    def _tell(self, key: KeyInUse, kind: str, error: GsvrError) -> None:
+    def _tell(self, key: KeyInUse, kind: str, error: GsvrError, until: str = "") -> None:
         """About one key of several; a single one stops the batch, which tells it."""
         if len(self.keys) < 2 or key.error is not None:
             return
         number, name = self.keys.index(key) + 1, key.client.key_name
         text = f"openai: key {number} of {len(self.keys)} (id {name}) is set aside: {error.message}"
-        data = {"bucket": self.bucket(key, self._model), "reason": error.message}
+        data = {
+            "bucket": self.bucket(key, self._model), "reason": error.message, "until": until,
+        }  # fmt: skip
         self.remarks.append(Remark(kind, text, data))
 
 
