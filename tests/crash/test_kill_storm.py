@@ -28,6 +28,7 @@ def recordings(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "the shim works")
 def test_a_batch_killed_again_and_again_ends_as_if_nothing_had_happened(
