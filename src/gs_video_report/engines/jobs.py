@@ -74,6 +74,18 @@ def transcribe_chunk(
     return asdict(run(model_dir, pcm_path, start, end, language, AsrParams(), **how))
 
 
+def hear_only_chunk(
+    model_dir: str, pcm_path: str, start: int, end: int
+) -> tuple[str, float, dict[str, Any]]:
+    """Language, its probability and text of a recording's only chunk.
+
+    In one call, because the same process need not encode the sound twice.
+    """
+    language, probability = detect_language(model_dir, pcm_path, [(start, end)])
+    text = transcribe_chunk(model_dir, pcm_path, start, end, language, alone=True, guessed=True)
+    return language, probability, text
+
+
 def relisten_params() -> dict[str, Any]:
     """Parameters of the second hearing: part of the step's key."""
     from gs_video_report.media.relisten import RelistenParams

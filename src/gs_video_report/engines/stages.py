@@ -191,13 +191,14 @@ async def _from_speech(
             Notice("no_speech", "No speech was found in the sound of this recording.", "info")
         )
         return Transcript(notices=notices, speech=speech)
-    language, probability = await _language(ctx, track, pcm, plan, model)
+    heard: list[dict[str, Any]] = []
+    language, probability = await _language(ctx, track, pcm, plan, model, heard)
     from gs_video_report.engines import second_hearing
 
     async def pcm_path() -> str:
         return await _samples(ctx, track, pcm)
 
-    first = await _chunks(ctx, track, pcm, plan, model, (language, probability))
+    first = await _chunks(ctx, track, pcm, plan, model, (language, probability), heard)
     hearing = second_hearing.Hearing(plan, speech, model, language, probability, first)
     texts, heard_again = await second_hearing.apply(ctx, hearing, pcm_path)
     segments = tuple(segments_of(texts))
@@ -321,7 +322,10 @@ async def _language(
     pcm: Path,
     plan: list[tuple[int, int]],
     model: dict[str, Any],
+    heard: list[dict[str, Any]],
 ) -> tuple[str, float | None]:
+    """Language and its probability, None when it is known. The text of an only chunk, heard by the
+    way, goes to `heard`."""
     wanted = str(ctx.options.get("language", "auto"))
     if wanted != "auto":
         return wanted, None
@@ -330,7 +334,11 @@ async def _language(
 
     async def run() -> Any:
         path = await _samples(ctx, track, pcm)
-        return await compute(ctx, jobs.detect_language, model["path"], path, plan)
+        if len(plan) > 1:
+            return await compute(ctx, jobs.detect_language, model["path"], path, plan)
+        found = await compute(ctx, jobs.hear_only_chunk, model["path"], path, *plan[0])
+        heard.append(found[2])
+        return found[:2]
 
     params = {"v": STEP_VERSIONS["language"], "model": model["sha256"], "plan": digest(plan)}
     language, probability = await ctx.step("language", run, params=params)
@@ -344,7 +352,9 @@ async def _chunks(
     plan: list[tuple[int, int]],
     model: dict[str, Any],
     guess: tuple[str, float | None],
+    heard: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
+    """Texts of all chunks, in order; what is in `heard` already is taken from there."""
     language, guessed = guess[0], guess[1] is not None
     params = {
         "v": STEP_VERSIONS["transcribe"],
@@ -361,6 +371,8 @@ async def _chunks(
         nonlocal done
 
         async def run() -> Any:
+            if heard:
+                return heard.pop()
             path = await _samples(ctx, track, pcm)
             where = (model["path"], path, start, end, language, len(plan) == 1, guessed)
             return await compute(ctx, jobs.transcribe_chunk, *where)
