@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -265,7 +266,14 @@ def engine_is_chosen(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("GSVR_ENGINE")
 
 
-@pytest.mark.parametrize("command", GSVR)
+def sparing(commands: list[str]) -> list[Any]:
+    """Every third of the whole batches runs by default, the others in the long form (`-m slow`)."""
+    whole = [c for c in commands if re.match(r"gsvr (batch process|video) ", c)]
+    late = {c for number, c in enumerate(whole) if number % 3}
+    return [pytest.param(c, marks=pytest.mark.slow) if c in late else c for c in commands]
+
+
+@pytest.mark.parametrize("command", sparing(GSVR))
 def test_printed_commands_do_what_the_pages_say(
     command: str, at_work: Course, ring: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

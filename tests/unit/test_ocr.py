@@ -160,6 +160,7 @@ def test_unreadable_pictures(tmp_path: Path) -> None:
         read_slide(str(tmp_path / "cut.jpg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "hint"), [("spoken_en_6s.mp4", "en"), ("spoken_zh_5s.mp4", "zh")])
 def test_slides_of_the_spoken_clips_are_read(name: str, hint: str, tmp_path: Path) -> None:
     media = ROOT / "tests" / "support" / "media"

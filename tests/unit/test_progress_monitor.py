@@ -287,6 +287,7 @@ def test_time_left_is_right_within_a_fifth_from_a_quarter_of_the_run_on(count: i
     assert statistics.median(errors) <= 0.20
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_with_ten_thousand_tasks() -> None:
     monitor, clock = make_monitor(pending=11_000, parallel=2)
     monitor.expect(600.0 + seq % 977 for seq in range(11_000))
