@@ -165,6 +165,17 @@ def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
+def is_at(fd: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name: others may have removed or renamed it.
+
+    False also when the name cannot be looked at.
+    """
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except OSError:
+        return False
+
+
 def sweep_temps(root: Path) -> int:
     """Remove temporary files below `root` whose writer was killed; returns how many.
 

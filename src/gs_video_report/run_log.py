@@ -26,6 +26,7 @@ from typing import Any
 
 from gs_video_report.config_values import MASK, spellings
 from gs_video_report.errors import LogNotWritable
+from gs_video_report.files import is_at
 from gs_video_report.terminal.stream import json_line
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -188,7 +189,7 @@ class RunLog:
         fd = self._reopened()
         size = os.fstat(fd).st_size
         if size and size + len(data) > self._max_bytes and _is_ours_to_rotate(fd):
-            if _is_at(self.path, fd):  # else another process was quicker
+            if is_at(fd, self.path):  # else another process was quicker
                 self._rotate()
             fd = self._reopened()
         if self._torn:
@@ -201,7 +202,7 @@ class RunLog:
 
     def _reopened(self) -> int:
         """Follow the name: another process or program may have begun a new file."""
-        if self._fd is not None and _is_at(self.path, self._fd):
+        if self._fd is not None and is_at(self._fd, self.path):
             return self._fd
         if self._fd is not None:
             os.close(self._fd)
@@ -245,15 +246,6 @@ def rfc3339(at: float) -> str:
 
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
-
-
-def _is_at(path: Path, fd: int) -> bool:
-    """The open file is the one of that name."""
-    try:
-        named, mine = path.stat(), os.fstat(fd)
-    except FileNotFoundError:
-        return False
-    return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 def _is_ours_to_rotate(fd: int) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from gs_video_report.errors import DatabaseReadOnly, DiskFullError
+from gs_video_report.files import is_at
 
 _held: dict[str, int] = {}
 """Process id words locked by this very process -> descriptor."""
@@ -111,7 +112,7 @@ class ProcessLock:
         while self._fd is None:
             fd = self._open()
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if _same_file(fd, self.path):
+            if is_at(fd, self.path):
                 self._fd = _held[self.process_id] = fd
             else:  # a cleaner unlinked it between open and lock
                 os.close(fd)
@@ -144,15 +145,6 @@ class ProcessLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _same_file(fd: int, path: Path) -> bool:
-    try:
-        named = path.stat()
-    except OSError:
-        return False
-    mine = os.fstat(fd)
-    return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _forget_in_child() -> None:

@@ -182,7 +182,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
             while not _try_lock(lock):
                 report(0, 0)
                 time.sleep(LOCK_POLL_S)
-            if _is_there(lock, folder / "lock"):
+            if files.is_at(lock.fileno(), folder / "lock"):
                 yield
                 return
 
@@ -199,7 +199,7 @@ def discard_folder(folder: Path) -> None:
             folder.rmdir()  # nobody was ever in it
         return
     with lock:
-        if _try_lock(lock) and _is_there(lock, folder / "lock"):
+        if _try_lock(lock) and files.is_at(lock.fileno(), folder / "lock"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -209,14 +209,6 @@ def _try_lock(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _is_there(lock: IO[str], path: Path) -> bool:
-    """Whether the locked file is still the one at `path`: its folder may have been removed."""
-    try:
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
-    except OSError:
-        return False
 
 
 def boot_id() -> str:
