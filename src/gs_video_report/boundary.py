@@ -59,6 +59,34 @@ def guarded(faces: Faces, work: Callable[[], int | Coroutine[Any, Any, int]]) ->
         return tell(faces, error)
 
 
+def told_as_json(command_line: Callable[[], Any]) -> int:
+    """Parse and run a command line with `--json`; returns its exit code.
+
+    A flag that does not exist, a missing argument or a bad value is one JSON object on stderr, as
+    every other error is. What the command itself raises has been told by then (`run`).
+    """
+    import typer
+
+    # ClickException: that of Click, or of the copy that newer Typers bring along.
+    mistake: type[Exception] = typer.BadParameter.__mro__[2]
+    try:
+        return int(command_line() or ExitCode.OK)
+    except typer.Abort:
+        return int(ExitCode.FAILED)
+    except mistake as error:
+        return tell(Faces(json=True), _usage_error(error))
+
+
+def _usage_error(mistake: BaseException) -> Exception:
+    """Ours for a mistake that the parser found."""
+    from gs_video_report.errors import UsageError
+
+    told = getattr(mistake, "format_message", mistake.__str__)()
+    context = getattr(mistake, "ctx", None)
+    command = context.command_path if context is not None else "gsvr"
+    return UsageError(" ".join(told.split()).rstrip("."), hint=f"see: {command} --help")
+
+
 def _survive_lost_readers() -> None:
     """From here on a closed pipe is an error that is handled; before, it just ended the program."""
     if hasattr(signal, "SIGPIPE"):

@@ -17,7 +17,7 @@ import typer
 
 from gs_video_report import __version__
 from gs_video_report import cli_options as o
-from gs_video_report.boundary import Faces, run
+from gs_video_report.boundary import Faces, run, told_as_json
 
 RUN, SETUP = "Run", "Set up"
 BATCH_HELP = "Process many videos; watch, pause, resume, retry."
@@ -261,7 +261,10 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):  # `gsvr --help | head -1` ends as any program does
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     completing = any(key.startswith("_GSVR") for key in os.environ)
-    build(None if completing else sys.argv[1:])()
+    app = build(None if completing else sys.argv[1:])
+    if "--json" in sys.argv[1:]:  # a mistake in the command line must not draw Typer's box
+        sys.exit(told_as_json(lambda: app(standalone_mode=False)))
+    app()
 
 
 if __name__ == "__main__":

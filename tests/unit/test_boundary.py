@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gs_video_report import boundary
+from gs_video_report import boundary, cli
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus
 from gs_video_report.batch.processor import really
 from gs_video_report.batch.worker_pool import PoolOutcome, StopReason
@@ -154,3 +154,49 @@ def test_the_advice_names_the_configuration_that_named_the_database(tmp_path: Pa
     with pytest.raises(DatabaseCorrupt) as caught, place_told(config):
         raise DatabaseCorrupt("lab.db: damaged")
     assert caught.value.hint.endswith(f"--resume-from latest --config {tmp_path}/lab.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["quota", "--nonsense"], "No such option: --nonsense", "see: gsvr quota --help"),
+        (["batch", "resume"], "Missing argument 'ref'", "see: gsvr batch resume --help"),
+        (
+            ["batch", "process", "--parallel", "many"],
+            "Invalid value for '--parallel' / '-p': 'many' is not a valid int",
+            "see: gsvr batch process --help",
+        ),
+        (["nosuch"], "No such command 'nosuch'", "see: gsvr --help"),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_one_json_object_with_json(
+    words: list[str],
+    message: str,
+    hint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gsvr", *words, "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out) == (2, "")
+    assert json.loads(shown.err) == {
+        "v": 1,
+        "type": "error",
+        "code": "E_USAGE",
+        "message": message,
+        "hint": hint,
+        "exit_code": 2,
+    }
+
+
+def test_a_command_that_was_right_keeps_its_output_and_code_with_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gsvr", "batch", "status", "--db", "no.db", "--json"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 10
+    assert json.loads(capsys.readouterr().err)["code"] == "E_NOT_FOUND"
