@@ -308,19 +308,27 @@ def _tell_verify(report: commands.VerifyReport, json: bool, tail: str) -> None:
 
 async def render(access: ProcessCommand, faces: Faces, ref: str, template: str | None) -> int:
     """`gsvr batch render`: 0 when all were rendered, 3 when some could not be."""
+    from gs_video_report.batch.finisher import settle
     from gs_video_report.batch.render import render_batch
+    from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
+    from gs_video_report.terminal.counter import counted
     from gs_video_report.terminal.stream import json_line
     from gs_video_report.terminal.styles import plural
-
-    def progress(done: int, total: int) -> None:
-        if sys.stderr.isatty() and not faces.json:
-            sys.stderr.write(f"\r{done} of {total} ")
 
     config = app.load(access)
     folder = Path(config.value("template_dir"))
     async with queue_of(config, read_only=False) as queue, ProcessBackend() as compute:
-        done = await render_batch(queue, ref, compute, template, progress, folder)
+        with counted(sys.stderr, "reports rendered", faces.json) as told:
+            done = await render_batch(queue, ref, compute, template, told, folder)
+        if done.rendered:
+            row = await queue.get_batch(ref)
+            cache = ArtifactStore(
+                Path(row.options.cache_dir), int(config.value("cache_limit_bytes"))
+            )
+            done.problems += await settle(
+                queue, row, compute, cache, app.command_tail(access), "render"
+            )
     problems = [{"ref": r, "code": e.code, "message": e.message} for r, e in done.problems]
     code = int(ExitCode.PARTIAL) if problems else OK
     if faces.json:

@@ -8,21 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gs_video_report import app
 from gs_video_report.app import ProcessCommand, queue_of
 from gs_video_report.app_setup import say, say_json
 from gs_video_report.boundary import Faces
-from gs_video_report.errors import ExitCode, GsvrError, UsageError
-
-if TYPE_CHECKING:
-    from gs_video_report.batch.relisten import RelistenReport
-    from gs_video_report.batch.task_queue import TaskQueue
-    from gs_video_report.cache import ArtifactStore
-    from gs_video_report.compute.base import ComputeBackend
+from gs_video_report.errors import ExitCode, UsageError
 
 OK = int(ExitCode.OK)
 BEST = 100.0
@@ -34,10 +26,12 @@ async def quality(access: ProcessCommand, json: bool, ref: str, limit: int) -> i
     from gs_video_report.batch.quality import batch_quality
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.terminal import quality as face
+    from gs_video_report.terminal.counter import counted
     from gs_video_report.terminal.styles import tolerate_encoding, wants_colour
 
     async with queue_of(app.load(access), read_only=True) as queue, ProcessBackend() as compute:
-        found = await batch_quality(queue, ref, compute, _progress(json, "reports read"))
+        with counted(sys.stderr, "reports read", json) as told:
+            found = await batch_quality(queue, ref, compute, told)
     if json:
         say_json(face.quality_json(found, limit))
         return OK
@@ -61,10 +55,12 @@ async def retry_quality(
 
     `alone`: given without the flags that are about failed videos.
     """
+    from gs_video_report.batch.finisher import settle
     from gs_video_report.batch.relisten import relisten_batch
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.terminal import quality as face
+    from gs_video_report.terminal.counter import counted
 
     if not alone:
         raise UsageError(
@@ -80,10 +76,11 @@ async def retry_quality(
         limit_bytes = int(config.value("cache_limit_bytes"))
         cache = ArtifactStore(Path(row.options.cache_dir), limit_bytes)
         async with ProcessBackend(row.options.compute_processes or None) as compute:
-            told = _progress(faces.json or faces.quiet, "reports heard again")
-            done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
+            with counted(sys.stderr, "reports heard again", faces.json or faces.quiet) as told:
+                done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
             if done.redone:
-                await _settle(queue, done, compute, cache, app.command_tail(access))
+                tail = app.command_tail(access)
+                done.problems += await settle(queue, done.row, compute, cache, tail, "quality")
     code = int(ExitCode.PARTIAL) if done.problems else OK
     if faces.json:
         say_json({**face.relisten_json(done), "exit_code": code})
@@ -91,32 +88,3 @@ async def retry_quality(
     for line in face.relisten_lines(done, tail=app.command_tail(access)):
         say(line)
     return code
-
-
-async def _settle(
-    queue: TaskQueue,
-    done: RelistenReport,
-    compute: ComputeBackend,
-    cache: ArtifactStore,
-    tail: str,
-) -> None:
-    """Pages and a checkpoint for reports that changed; a page that fails is told, too."""
-    from gs_video_report.batch.checkpoint_manager import CheckpointManager
-    from gs_video_report.batch.finisher import write_batch_pages
-
-    batch_id = done.row.batch_id
-    await CheckpointManager(queue).write(batch_id, "quality")
-    try:
-        await write_batch_pages(queue, done.row, compute, cache, tail)
-    except GsvrError as error:
-        done.problems.append((batch_id, error))
-
-
-def _progress(silent: bool, what: str) -> Callable[[int, int], None]:
-    def told(done: int, total: int) -> None:
-        if sys.stderr.isatty() and not silent:
-            end = "\r\x1b[K" if done == total else ""
-            sys.stderr.write(f"\r{done} of {total} {what} {end}")
-            sys.stderr.flush()
-
-    return told

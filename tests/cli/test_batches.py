@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +120,14 @@ def test_cancel_needs_a_yes_without_a_terminal(finished: Gsvr) -> None:
     assert "--yes" in answer.err
 
 
+def library_cards(page: Path) -> list[dict[str, Any]]:
+    """What the library page knows of each recording."""
+    found = re.search(r'id="data">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    cards: list[dict[str, Any]] = json.loads(found.group(1))["cards"]
+    return cards
+
+
 def test_render_writes_another_template_without_any_engine(gsvr: Gsvr, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
@@ -140,7 +150,18 @@ def test_render_writes_another_template_without_any_engine(gsvr: Gsvr, tmp_path:
     for slide in report["slides"]:
         assert (made / slide["image"]).exists()
     assert (made / report["media"]["source"]).resolve() == tmp_path / "in" / "talk.mp4"
-    assert not (tmp_path / "cache").exists()
+    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
+    card = library_cards(tmp_path / "batch_output" / "index.html")[0]
+    assert card["h"]["html"] == "chinese_transcript/talk.html"
+    [[template, links]] = card["o"]
+    assert (template, links["html"]) == ("summary_report", "summary_report/talk.html")
+    assert set(links) == set(card["h"])
+    assert all((tmp_path / "batch_output" / link).is_file() for link in links.values())
+    (made / "talk.srt").unlink()  # what the user removed is not listed any more
+    assert gsvr("batch", "render", "latest").code == 0
+    [[_, links]] = library_cards(tmp_path / "batch_output" / "index.html")[0]["o"]
+    assert "html" in links
+    assert "srt" not in links
 
 
 def test_render_takes_the_templates_that_the_configuration_names_today(

@@ -17,7 +17,8 @@ from urllib.parse import quote
 import pytest
 
 from gs_video_report.report import library
-from gs_video_report.report.library import LibraryEntry, LibraryInfo, write_library
+from gs_video_report.report.library import LibraryInfo, write_library
+from gs_video_report.report.library_card import LibraryEntry
 from gs_video_report.report.model import Segment, VideoReport
 from gs_video_report.report.writer import render_all, write_report
 from gs_video_report.templates.loader import load_template
@@ -310,6 +311,7 @@ def entries(count: int) -> Iterator[LibraryEntry]:
         yield LibraryEntry(
             *(f"b:{n}", "failed" if n == 3 else "completed", f"Lecture {n}", f"w/{n}.mp4"),
             links={"html": f"w/{n}.html", "markdown": f"w/{n}.md"},
+            others={"notes": {"markdown": f"notes/{n}.md"}} if n == 149 else {},
             duration_s=float(n),
             language="en" if n % 2 else "zh",
             error_message="not a video" if n == 3 else "",
@@ -340,6 +342,8 @@ def test_the_library_filters_sorts_and_searches_from_a_file(
     page.until("document.getElementById('count').textContent === '1 recordings, 1 matches'")
     assert page.run("document.querySelector('.hits a').getAttribute('href')") == "w/149.html#t=4.5"
     assert page.run("document.querySelector('.hits mark').textContent") == "word"
+    assert page.run("document.querySelector('.also').innerText.split(/\\s+/)") == ["notes", "md"]
+    assert page.run("document.querySelector('.also a').getAttribute('href')") == "notes/149.md"
     page.run(f"({choose})('q', '')")
     page.run(f"({choose})('language', 'en')")
     page.until("document.getElementById('count').textContent === '75 of 150'")

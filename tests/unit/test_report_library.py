@@ -12,12 +12,8 @@ from typing import Any
 import pytest
 
 from gs_video_report.report import library
-from gs_video_report.report.library import (
-    LibraryEntry,
-    LibraryInfo,
-    entry_of_report,
-    write_library,
-)
+from gs_video_report.report.library import LibraryInfo, write_library
+from gs_video_report.report.library_card import LibraryEntry, entry_of_report
 from tests.support.reports import HOSTILE, JPEG, friendly
 
 INFO = LibraryInfo("lectures", "7f3a", "source", "gsvr batch retry 7f3a --failed")
@@ -151,3 +147,13 @@ def test_a_report_gives_its_own_card() -> None:
     assert [t for t, _ in card.lines] == sorted(t for t, _ in card.lines)
     assert (5.0, "清楚吗?") in [(t, s.replace("\uff1f", "?")) for t, s in card.lines]
     assert (1.0, "Keys\nand values") in card.lines
+
+
+def test_the_same_report_by_other_templates_is_linked_on_its_card(tmp_path: Path) -> None:
+    others = {"summary report": {"html": "s/w/1 a.html", "srt": ""}, "empty": {}}
+    text = write_library(tmp_path, [entry(1, others=others), entry(2)], INFO)[0].read_text("utf-8")
+    first, second = island(text)["cards"]
+    assert first["o"] == [["summary report", {"html": "s/w/1%20a.html"}]]
+    assert "o" not in second
+    assert '<a href="s/w/1%20a.html">Lecture 1 (summary report)</a>' in text
+    assert "2 recordings" in text

@@ -203,6 +203,9 @@ class TaskResult:
     """Wall seconds per stage of the attempt that finished."""
     fingerprint: str = ""
     """SHA-256 of the source's content."""
+    renderings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Template -> files of this very report that were written with other templates than its own.
+    Paths relative to the output folder; pictures are left out."""
 
     def to_json(self) -> str:
         """Compact JSON text; `from_json` is its inverse."""
@@ -217,6 +220,7 @@ class TaskResult:
         value["warnings"] = tuple(value.get("warnings", ()))
         value["usage"] = Usage(**value.get("usage", {}))
         value["reused"] = Usage(**value.get("reused", {}))
+        value["renderings"] = {t: tuple(p) for t, p in value.get("renderings", {}).items()}
         return cls(**value)
 
 

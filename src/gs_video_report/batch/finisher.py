@@ -21,7 +21,7 @@ from gs_video_report.batch.event_reads import worked_s
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.errors import ComputeCrashed
+from gs_video_report.errors import ComputeCrashed, GsvrError
 from gs_video_report.templates.loader import load_template
 
 INDEX = "index.html"
@@ -71,6 +71,28 @@ async def write_batch_pages(
             )
         )
     return BatchPages(**made)
+
+
+async def settle(
+    queue: TaskQueue,
+    row: BatchRow,
+    compute: ComputeBackend,
+    cache: ArtifactStore,
+    command_tail: str,
+    reason: str,
+) -> list[tuple[str, GsvrError]]:
+    """A checkpoint (with `reason`) and the pages, after reports of an ended batch were changed.
+
+    Returns: the batch with the error when the pages could not be written; the reports are there.
+    """
+    from gs_video_report.batch.checkpoint_manager import CheckpointManager
+
+    await CheckpointManager(queue).write(row.batch_id, reason)
+    try:
+        await write_batch_pages(queue, row, compute, cache, command_tail)
+    except GsvrError as error:
+        return [(row.batch_id, error)]
+    return []
 
 
 async def _retried(build: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -133,6 +155,7 @@ def _entry(task: VideoTask, batch_id: str) -> dict[str, Any]:
         "attempt": task.attempt,
         "error": asdict(task.error) if task.error else None,
         "outputs": [o.path for o in result.outputs] if result else [],
+        "renderings": dict(result.renderings) if result else {},
         "warnings": list(result.warnings) if result else [],
         "engine": result.engine if result else "",
         "language": result.language if result else "",

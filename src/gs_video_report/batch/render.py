@@ -1,6 +1,7 @@
 """`gsvr batch render`: the finished reports of a batch anew, with another template. No call.
 
-Truth: the JSON file of each report; what a rendering in place wrote is stored with its task.
+Truth: the JSON file of each report; what was written is stored with its task, so that the library
+page can list it.
 One report that cannot be rendered does not stop the others; a template that is not there stops
 all of them before the first.
 Never: asks an engine, changes the state of a task.
@@ -68,8 +69,8 @@ async def render_batch(
         try:
             template = shelf.template(template_name or task.template)
             outputs = await _render(task, task.result, template, row.options, compute)
-            if template.name == task.template:
-                await queue.replace_result(task, replace(task.result, outputs=tuple(outputs)))
+            result = _with_files(task.result, template.name, task.template, outputs)
+            await queue.replace_result(task, result)
         except FatalError:
             raise
         except GsvrError as error:
@@ -78,6 +79,16 @@ async def render_batch(
         report.rendered += 1
         on_done(report.rendered, total)
     return report
+
+
+def _with_files(
+    result: TaskResult, template: str, own_template: str, outputs: Sequence[OutputFile]
+) -> TaskResult:
+    """The result with what was written: its own files anew, or a rendering beside them."""
+    if template == own_template:
+        return replace(result, outputs=tuple(outputs))
+    paths = tuple(output.path for output in outputs if output.kind != "asset")
+    return replace(result, renderings={**result.renderings, template: paths})
 
 
 class _Shelf:

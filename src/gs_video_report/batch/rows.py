@@ -174,6 +174,8 @@ def result_to_json(result: TaskResult) -> str:
     value["reused"] = dict(zip(_USAGE_FIELDS, _usage_values(result.reused), strict=True))
     if not result.reused.requests:
         del value["reused"]
+    if not result.renderings:
+        del value["renderings"]
     return json_text(value)
 
 

@@ -13,7 +13,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,8 @@ from gs_video_report.report.batch_report import (
     summary_files,
 )
 from gs_video_report.report.json_out import MALFORMED, read_json
-from gs_video_report.report.library import (
-    LibraryEntry,
-    LibraryInfo,
-    entry_of_report,
-    with_quality,
-    write_library,
-)
+from gs_video_report.report.library import LibraryInfo, write_library
+from gs_video_report.report.library_card import LibraryEntry, entry_of_report, with_quality
 from gs_video_report.report.quality import Quality, assess, compare
 from gs_video_report.report.writer import kind_of
 
@@ -95,12 +90,15 @@ def _retry_command(batch: dict[str, Any]) -> str:
 
 
 def _entries(listing: Path, root: Path, sums: _Sums, total: int) -> Iterator[LibraryEntry]:
-    waiting = listing.with_name("entries.jsonl")
-    qualities = compare(_read_all(listing, waiting, root, sums, total))
-    with waiting.open(encoding="utf-8") as file:
-        for line in file:
-            entry = _restored(json.loads(line))
-            yield with_quality(entry, qualities.get(entry.ref))
+    waiting = listing.with_name(f"{listing.name}.cards")  # its own: several processes may be here
+    try:
+        qualities = compare(_read_all(listing, waiting, root, sums, total))
+        with waiting.open(encoding="utf-8") as file:
+            for line in file:
+                entry = _restored(json.loads(line))
+                yield with_quality(entry, qualities.get(entry.ref))
+    finally:
+        waiting.unlink(missing_ok=True)
 
 
 def _read_all(
@@ -153,9 +151,18 @@ def _entry(task: dict[str, Any], root: Path) -> tuple[LibraryEntry, Quality | No
         with contextlib.suppress(OSError, *MALFORMED):
             report = read_json((root / links["json"]).read_bytes())
             entry = entry_of_report(report, task["ref"], task["name"], links, task["status"])
-            return entry, assess(report)
+            return replace(entry, others=_others(task, root)), assess(report)
     error = task["error"] or {}
     return _plain_entry(task, links, error), None
+
+
+def _others(task: dict[str, Any], root: Path) -> dict[str, dict[str, str]]:
+    """Links to what `gsvr batch render` wrote with other templates, as far as it is still there."""
+    found = {
+        template: {kind_of(p): p for p in paths if (root / p).is_file()}
+        for template, paths in task.get("renderings", {}).items()
+    }
+    return {template: links for template, links in found.items() if links}
 
 
 def _plain_entry(

@@ -15,16 +15,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gs_video_report.report.batch_report import Failure, FailureGroup, group_failures
+from gs_video_report.report.library_card import LibraryEntry, card_of, text_of
 from gs_video_report.report.md_text import plain_line
-from gs_video_report.report.model import VideoReport
 from gs_video_report.report.page import (
     asset,
-    data_uri,
     environment,
     island,
     language_name,
@@ -32,8 +31,8 @@ from gs_video_report.report.page import (
     trusted,
 )
 from gs_video_report.report.paths import href
-from gs_video_report.report.quality import Kind, Quality
-from gs_video_report.report.timefmt import clock, to_ms
+from gs_video_report.report.quality import Kind
+from gs_video_report.report.timefmt import clock
 from gs_video_report.templates.labels import labels_for, ui_language
 
 INLINE_BYTES = 3_000_000
@@ -41,8 +40,6 @@ SHARD_BYTES = 2_000_000
 LINKS_WITHOUT_SCRIPT = 500
 """Plain links for readers whose browser runs no scripts."""
 FAILURES_SHOWN = 20
-DOUBTS_SHOWN = 4
-SUMMARY_CHARS = 320
 _SHARD = re.compile(r"index-(data|text)-\d+\.js")
 _JS_LABELS = (
     *("all", "hits", "more_hits", "no_match", "nothing_found", "searching", "recordings", "of"),
@@ -50,55 +47,6 @@ _JS_LABELS = (
     *("show_more", "chapters", "untitled", "quality"),
     *(f"doubt.{kind}" for kind in Kind),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """One finding about the quality of a report, as a card shows it."""
-
-    kind: str
-    """A `report.quality.Kind`; the page has a label for each."""
-    figure: float
-    unit: str
-    at_s: float | None
-    """The first place; None for the whole recording."""
-    reason: str
-    """In English."""
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryEntry:
-    """One recording on the library page."""
-
-    ref: str
-    """`7f3a:17`."""
-    status: str
-    """A task state: `completed`, `failed`, `skipped`, ..."""
-    title: str
-    name: str = ""
-    """Path below the input root."""
-    links: Mapping[str, str] = field(default_factory=dict)
-    """Kind (`html`, `md`, ...) -> path relative to the library page, not percent-encoded."""
-    duration_s: float = 0.0
-    language: str = ""
-    thumb: bytes | None = None
-    """A small picture to be inlined; prefer `thumb_path` for large libraries."""
-    thumb_path: str = ""
-    """A picture relative to the library page."""
-    summary: str = ""
-    terms: tuple[str, ...] = ()
-    warnings: int = 0
-    """Warnings in the report."""
-    score: float | None = None
-    """See `Quality.score`; None without a judgement."""
-    doubts: tuple[Doubt, ...] = ()
-    """Heaviest first."""
-    error_code: str = ""
-    error_message: str = ""
-    error_hint: str = ""
-    error_stage: str = ""
-    lines: tuple[tuple[float, str], ...] = ()
-    """(seconds, sentence): what the search looks through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,42 +62,6 @@ class LibraryInfo:
     """ISO-8601 UTC; the one run-time field, shown in a `<time data-run>`."""
     tool_version: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-
-
-def entry_of_report(
-    report: VideoReport, ref: str, name: str, links: Mapping[str, str], status: str = "completed"
-) -> LibraryEntry:
-    """The card of a finished report. `links` are relative to the library page.
-
-    The picture is the first slide's, found beside the report's own page.
-    """
-    base = next((p for p in links.values() if p), "").rpartition("/")[0]
-    picture = next((s.image for s in report.slides if s.image), "")
-    return LibraryEntry(
-        ref=ref,
-        status=status,
-        title=report.media.title,
-        name=name,
-        links=links,
-        duration_s=report.media.duration_s,
-        language=report.language,
-        thumb_path=f"{base}/{picture}" if base and picture else picture,
-        summary=" ".join(p.text for p in report.summary[:3]),
-        terms=tuple(k.term for k in report.key_terms[:6]),
-        warnings=sum(n.severity == "warning" for n in report.notices),
-        lines=tuple(_searchable(report)),
-    )
-
-
-def with_quality(entry: LibraryEntry, quality: Quality | None) -> LibraryEntry:
-    """The card with the marks of its quality."""
-    if quality is None:
-        return entry
-    doubts = tuple(
-        Doubt(str(f.kind), f.figure, f.unit, f.spans[0][0] if f.spans else None, f.reason)
-        for f in quality.findings[:DOUBTS_SHOWN]
-    )
-    return replace(entry, score=quality.score, doubts=doubts)
 
 
 def write_library(
@@ -225,9 +137,17 @@ class _Collector:
         target = entry.links.get("html") or next(iter(entry.links.values()), "")
         if target and len(self.plain_links) < LINKS_WITHOUT_SCRIPT:
             self.plain_links.append((href(target), plain_line(entry.title)))
-        self.cards.add(_card(entry))
-        self.texts.add(_text(entry))
+            self._link_others(entry)
+        self.cards.add(card_of(entry))
+        self.texts.add(text_of(entry))
         self._shard_when_large()
+
+    def _link_others(self, entry: LibraryEntry) -> None:
+        for template, links in entry.others.items():
+            if links.get("html"):
+                self.plain_links.append(
+                    (href(links["html"]), f"{plain_line(entry.title)} ({plain_line(template)})")
+                )
 
     def _shard_when_large(self) -> None:
         if self.cards.size + self.texts.size > INLINE_BYTES:
@@ -256,53 +176,6 @@ def _failure(entry: LibraryEntry) -> Failure:
         entry.error_hint,
         entry.error_stage,
     )
-
-
-def _card(entry: LibraryEntry) -> dict[str, Any]:
-    """Short keys: ten thousand of these make a file."""
-    summary = plain_line(entry.summary)
-    if len(summary) > SUMMARY_CHARS:
-        summary = summary[:SUMMARY_CHARS].rsplit(" ", 1)[0] + "…"
-    card = {
-        "r": entry.ref,
-        "s": entry.status,
-        "t": plain_line(entry.title),
-        "n": plain_line(entry.name),
-        "d": round(entry.duration_s, 1),
-        "l": entry.language,
-        "y": summary,
-        "k": [plain_line(t) for t in entry.terms],
-        "w": entry.warnings,
-        "i": data_uri(entry.thumb) if entry.thumb else href(entry.thumb_path),
-        "h": {kind: href(path) for kind, path in entry.links.items() if path},
-    }
-    if entry.doubts:
-        card["q"] = entry.score
-        card["f"] = [[d.kind, d.figure, d.unit, d.at_s, d.reason] for d in entry.doubts]
-    if entry.error_message:
-        card["e"] = [entry.error_code, entry.error_message, entry.error_hint]
-    return card
-
-
-def _text(entry: LibraryEntry) -> list[Any]:
-    """[reference, [milliseconds], "sentence\\nsentence"]; the lists have equal lengths."""
-    texts = [plain_line(text) for _, text in entry.lines]
-    return [entry.ref, [to_ms(t) for t, _ in entry.lines], "\n".join(texts)]
-
-
-def _searchable(report: VideoReport) -> list[tuple[float, str]]:
-    """Everything said and shown, by time."""
-    return sorted(_said_and_shown(report), key=lambda line: line[0])
-
-
-def _said_and_shown(report: VideoReport) -> Iterable[tuple[float, str]]:
-    for segment in report.segments:
-        yield segment.start_s, segment.text
-        if segment.translation:
-            yield segment.start_s, segment.translation
-    for slide in report.slides:
-        if slide.text:
-            yield slide.t_s, slide.text
 
 
 def _page(found: _Collector, info: LibraryInfo) -> bytes:

@@ -88,7 +88,14 @@ const draw = (c) => {
   if (c.w) foot.append(make('span', 'badge warn num', `⚠ ${c.w}`));
   if (c.f) foot.append(make('span', 'badge warn num', `${L.quality} ${Math.round(c.q)}`));
   Object.entries(c.h).forEach(([kind, path]) => foot.append(link(path, '', kind === 'markdown' ? 'md' : kind)));
-  body.append(foot); box.append(pic, body);
+  body.append(foot);
+  (c.o || []).forEach(([template, links]) => {
+    const also = make('div', 'foot also');
+    also.append(make('span', 'mute', template));
+    Object.entries(links).forEach(([kind, path]) => also.append(link(path, '', kind === 'markdown' ? 'md' : kind)));
+    body.append(also);
+  });
+  box.append(pic, body);
   return box;
 };
 const more = () => {
