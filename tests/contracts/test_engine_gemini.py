@@ -1046,6 +1046,75 @@ async def test_only_a_job_that_may_exist_keeps_its_money(
         assert await held(on) == []
 
 
+@pytest.mark.parametrize("shape", ["internal", "overloaded", "deadline", ""])
+@pytest.mark.parametrize("lists_late", [0, 3])
+async def test_a_job_whose_making_was_answered_unclearly_is_not_made_again(
+    tmp_path: Path, fake: FakeGemini, shape: str, lists_late: int
+) -> None:
+    """An answer of 5xx was taken for "no job was made", and the same job was paid for twice."""
+    fake.fail("batch", f"made:{shape}")
+    talk = recording(tmp_path, LONG_S)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s, on.engine.batch_settle_s = 0.01, 0.4
+        on.limiter = money_of(on, "first")
+        with pytest.raises(RetryableError):
+            await on.analyze(talk)
+        await on.limiter.flush()
+        assert [process for process, _ in await held(on)] == [""]
+        fake.lists_late = lists_late
+        assert texts(await on.analyze(talk)) == spoken(talk)
+        await on.limiter.flush()
+        assert await held(on) == []
+    assert fake.count("batch") == 1
+    assert fake.count("batch_item") == 3
+    assert fake.count("generate") == 0
+
+
+@pytest.mark.parametrize(("fault", "looks"), [("cut", True), ("bad_request", False)])
+async def test_a_job_is_made_again_once_it_is_surely_absent(
+    tmp_path: Path, fake: FakeGemini, fault: str, looks: bool
+) -> None:
+    """A clear refusal is sure at once; otherwise the service has to show none for a while."""
+    fake.fail("batch", fault)
+    talk = recording(tmp_path)
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s, on.engine.batch_settle_s = 0.01, 0.2
+        with pytest.raises(GsvrError):
+            await on.analyze(talk)
+        before = fake.count("batch_list")
+        assert texts(await on.analyze(talk)) == spoken(talk)
+        assert (fake.count("batch_list") - before > 1) is looks
+    assert fake.count("batch") == 2
+    assert len(fake.batches) == 1
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_cost_limit_below_what_a_job_may_cost_does_not_keep_its_replies_back(
+    tmp_path: Path, fake: FakeGemini, noted: bool
+) -> None:
+    """The batch was paused, although the service would charge the job in any case."""
+    fake.polls = 3
+    talk, other = recording(tmp_path, LONG_S), recording(tmp_path, LONG_S, "other.mp4")
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.limiter = money_of(on, "first")
+        if noted:
+            await stop_while_waiting(on, fake, talk)
+        else:
+            fake.fail("batch", "cut_after")
+            with pytest.raises(RetryableError):
+                await on.analyze(talk)
+            await on.limiter.flush()
+    async with bench(tmp_path / "db", fake.url, batch=True) as on:
+        on.engine.batch_poll_s = 0.01
+        on.limiter = money_of(on, "second", 1e-6)
+        with pytest.raises(LimitReached, match="could pass the daily cost limit"):
+            await on.analyze(other)
+        assert texts(await on.analyze(talk)) == spoken(talk)
+        await on.limiter.flush()
+        assert await held(on) == []
+    assert fake.count("batch") == 1
+
+
 async def test_a_wait_that_the_network_ends_keeps_the_money_of_the_job(
     tmp_path: Path, fake: FakeGemini
 ) -> None:

@@ -68,6 +68,8 @@ class FakeGemini:
         self.failed_files = False
         """True: every upload from now on ends FAILED."""
         self.batches: dict[str, dict[str, Any]] = {}
+        self.lists_late = 0
+        """So many lists of jobs do not show the newest one yet."""
         self.exhausted_keys: set[str] = set()
         """Keys whose daily quota is spent."""
         self.lock = threading.RLock()
@@ -101,7 +103,8 @@ class FakeGemini:
 
         Faults: names of `gemini_bodies.SHAPES`; quota_minute, quota_day, quota_tokens; slow:S,
         cut, cut_after, cut_answer, html, bad_gateway, no_body, no_status; for generate also
-        blocked, safety, recitation, no_usage, empty, fenced, malformed, relative, truncated:TOKENS.
+        blocked, safety, recitation, no_usage, empty, fenced, malformed, relative, truncated:TOKENS;
+        for batch also made:SHAPE (the job is made all the same; without a shape: an empty answer).
         """
         with self.lock:
             self._faults[op].extend(faults)

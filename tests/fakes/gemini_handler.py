@@ -389,6 +389,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.entry.fault == "cut_after":
             self.fake.done(self.entry, 200, False)
             raise _Cut
+        kind, _, shape = self.entry.fault.partition(":")
+        if kind == "made":  # there is a job, and the answer does not say so
+            self._reply(*bodies.SHAPES[shape]) if shape else self._send(200, b"{}", "text/json")
+            return
         self._reply(200, self._operation(job))
 
     def _batch(self, method: str, rest: str) -> None:
@@ -398,7 +402,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self._faulted() or self._bad_key():
             return
         if name == "batches":
-            jobs = [self._operation(j) for j in self.fake.batches.values() if j["key"] == self.key]
+            mine = [j for j in self.fake.batches.values() if j["key"] == self.key]
+            if self.fake.lists_late > 0:
+                self.fake.lists_late -= 1
+                mine = mine[:-1]
+            jobs = [self._operation(j) for j in mine]
             first = int(self.query.get("pageToken", 0))
             end = first + int(self.query.get("pageSize", 50))
             more = {"nextPageToken": str(end)} if end < len(jobs) else {}

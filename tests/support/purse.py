@@ -16,8 +16,11 @@ class MemoryPurse:
         self.spent_usd = spent_usd
         self.holds: dict[str, float] = {}
 
-    async def take(self, hold: str, usd: float) -> bool:
+    async def take(self, hold: str, usd: float, *, owed: bool = False) -> bool:
         held = sum(one for name, one in self.holds.items() if name != hold)
+        if owed:
+            self.holds[hold] = usd
+            return True
         if self.spent_usd + usd > self.limit_usd:
             raise LimitReached("the next request could pass the cost limit")
         if self.spent_usd + held + usd > self.limit_usd:

@@ -57,6 +57,7 @@ class Reservation(Claim):
     Args:
         name: of what is asked for when that outlives the request, as a job does: the money set
             aside for it has this name in all processes, and stays while `keep_hold()` says so.
+        owed: it was asked for before and will be charged: no cost limit can hold it back.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Reservation(Claim):
         tokens: int,
         usd: float,
         name: str = "",
+        owed: bool = False,
     ) -> None:
         super().__init__(bucket, requests, tokens, usd)
         self._limiter = limiter
         self.name = name
+        self.owed = owed
         self.keeps_hold = bool(name)
 
     def keep_hold(self, keep: bool = True) -> None:
@@ -189,19 +192,26 @@ class ApiLimiter:
             self._lines[bucket] = Line()
 
     def reserve(
-        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0, name: str = ""
+        self,
+        bucket: str,
+        *,
+        requests: int = 1,
+        tokens: int = 0,
+        usd: float = 0.0,
+        name: str = "",
+        owed: bool = False,
     ) -> Reservation:
         """`async with limiter.reserve(...) as r:` waits for quota, in order of arrival.
 
         Args:
             tokens, usd: estimates; `r.settle()` corrects them.
-            name: see `Reservation`; empty = what is asked for ends with the request.
+            name, owed: see `Reservation`; no name = what is asked for ends with the request.
 
         Raises (on entering): LimitReached, with `resume_at` unless only the user can end it; what
             ledger and purse raise. Cancellation: takes nothing, and the next
             in line goes on.
         """
-        return Reservation(self, bucket, requests, tokens, usd, name)
+        return Reservation(self, bucket, requests, tokens, usd, name, owed)
 
     def reserve_nowait(
         self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0
@@ -301,7 +311,7 @@ class ApiLimiter:
             reservation.keep_hold(await purse.is_held(name))
         reservation.hold = name or uuid.uuid4().hex
         try:
-            if not await purse.take(reservation.hold, reservation.usd):
+            if not await purse.take(reservation.hold, reservation.usd, owed=reservation.owed):
                 reservation.hold = ""
         except LimitReached:
             reservation.hold = ""

@@ -95,10 +95,11 @@ class Memory(Protocol):
 class Purse(Protocol):
     """The money that all processes of a database may spend together."""
 
-    async def take(self, hold: str, usd: float) -> bool:
+    async def take(self, hold: str, usd: float, *, owed: bool = False) -> bool:
         """Set `usd` aside until the usage row with this `hold` is stored.
 
-        What was set aside under this name before is replaced.
+        What was set aside under this name before is replaced. What is `owed` already is set aside
+        whatever the limits are.
 
         Returns:
             False = too much is in flight at the moment; nothing was set aside.

@@ -65,11 +65,12 @@ class SharedPurse:
     batch_limit: float | None
     day_limit: float | None
 
-    async def take(self, hold: str, usd: float) -> bool:
+    async def take(self, hold: str, usd: float, *, owed: bool = False) -> bool:
         """See `Purse.take`. LimitReached has `resume_at` when the day's limit binds."""
         now = datetime.now(UTC)
+        batch_limit, day_limit = (None, None) if owed else (self.batch_limit, self.day_limit)
         standing = await self.spending.take(
-            hold, usd, batch_limit=self.batch_limit, day_limit=self.day_limit, now=now
+            hold, usd, batch_limit=batch_limit, day_limit=day_limit, now=now
         )
         if standing is None:
             return True

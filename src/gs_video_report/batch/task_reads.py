@@ -146,6 +146,11 @@ class TaskReads(BatchStore):
         names = ("at", "kind", "bucket", "reason", "until")
         return [{name: str(one.get(name, "")) for name in names} for one in newest.values()]
 
+    async def tasks_owed(self, batch_id: str) -> set[int]:
+        """Running tasks whose answers a service has been asked for as a job, and not given yet."""
+        rows = await self.db.read(query("tasks_owed"), (batch_id,))
+        return {int(row["task_id"]) for row in rows}
+
     # --- remembered fingerprints ----------------------------------------------------------------
 
     async def remembered_fingerprint(self, path: str, size_bytes: int, mtime_ns: int) -> str | None:

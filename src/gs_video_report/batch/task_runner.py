@@ -159,19 +159,27 @@ class MeteredLimiter:
     account: Account = field(default_factory=Account)
 
     def reserve(
-        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0, name: str = ""
+        self,
+        bucket: str,
+        *,
+        requests: int = 1,
+        tokens: int = 0,
+        usd: float = 0.0,
+        name: str = "",
+        owed: bool = False,
     ) -> AbstractAsyncContextManager[Any]:
         """See `ApiLimiter.reserve`."""
         reservation = self.limiter.reserve(
-            bucket, requests=requests, tokens=tokens, usd=usd, name=name
+            bucket, requests=requests, tokens=tokens, usd=usd, name=name, owed=owed
         )
+        if not owed:  # what is owed was asked for before
+            self.control.asks()
         return self._metered(reservation, is_paid=tokens > 0)
 
     @asynccontextmanager
     async def _metered(
         self, reservation: AbstractAsyncContextManager[Any], *, is_paid: bool
     ) -> AsyncIterator[Any]:
-        self.control.asks()
         self.control.call(time.monotonic(), opened=1)
         self.control.quota_waits += 1
         granted, quota = 0, None

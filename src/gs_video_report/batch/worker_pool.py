@@ -394,7 +394,8 @@ class WorkerPool:
         elif isinstance(error, FatalError | LimitReached):
             await self._give_back(task, cancelled=False)
             if isinstance(error, LimitReached):
-                self._close_purse(error, task.task_id)
+                owed = await self.queue.tasks_owed(self.batch_id)
+                self._close_purse(error, task.task_id, owed)
             else:
                 self._begin_stop(PoolOutcome(StopReason.FATAL, error))
                 self._cancel_all(StepCancelled("stopped"))
@@ -496,11 +497,12 @@ class WorkerPool:
         self._stopping.set()
         self._wake.set()
 
-    def _close_purse(self, error: LimitReached, refused: int) -> None:
+    def _close_purse(self, error: LimitReached, refused: int, owed: set[int]) -> None:
         """No more requests; what is paid for already may become reports.
 
         Args:
             refused: id of the task that met the limit, which has ended.
+            owed: ids of tasks whose answers were ordered before and may have to be paid.
         """
         is_first = self._outcome is None
         self._claim_no_more(PoolOutcome(StopReason.LIMIT, error))
@@ -508,7 +510,8 @@ class WorkerPool:
         others = [one for one in self._running.values() if one.task.task_id != refused]
         for entry in others:
             entry.control.no_more_requests = True
-            if entry.control.outcome is None and entry.control.may_finish:
+            may_finish = entry.control.may_finish or entry.task.task_id in owed
+            if entry.control.outcome is None and may_finish:
                 finishing += 1
             else:
                 self._cancel(entry.task.task_id, StepCancelled("stopped"))

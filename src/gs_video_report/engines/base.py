@@ -99,7 +99,14 @@ class Limiter(Protocol):
     """What engines see of ApiLimiter; see batch/api_limiter.py for the full contract."""
 
     def reserve(
-        self, bucket: str, *, requests: int = 1, tokens: int = 0, usd: float = 0.0, name: str = ""
+        self,
+        bucket: str,
+        *,
+        requests: int = 1,
+        tokens: int = 0,
+        usd: float = 0.0,
+        name: str = "",
+        owed: bool = False,
     ) -> Any:
         """Async context manager: waits for quota, yields a Reservation with `settle()`."""
         ...

@@ -26,7 +26,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_report, stages
 from gs_video_report.engines import gemini_segments as seg
 from gs_video_report.engines.base import EngineCapabilities, Estimate, Remark, TaskContext
-from gs_video_report.engines.gemini_batch import POLL_S, BatchLane
+from gs_video_report.engines.gemini_batch import POLL_S, SETTLE_S, BatchLane
 from gs_video_report.engines.gemini_client import (
     Connection,
     RemoteFile,
@@ -143,7 +143,7 @@ class GeminiEngine:
         self._watches_cost = watches_cost
         self.options: GeminiOptions = parse_options(options or {})
         self.uploads = uploads or Uploads()
-        self.batch_poll_s = POLL_S
+        self.batch_poll_s, self.batch_settle_s = POLL_S, SETTLE_S
         self._keys = [_Key(secret, key_id(secret.reveal())) for secret in keys]
         self._shared: dict[str, _Shared] = {}
         model = self.options.model
@@ -303,8 +303,9 @@ class GeminiEngine:
                 windows = await self._windows(ctx, media.duration_s, reading)
                 if self.options.batch:
                     reading.lane = BatchLane(
-                        reading, [reading.first_question(w) for w in windows], self.batch_poll_s
-                    )
+                        reading, [reading.first_question(w) for w in windows], self.batch_poll_s,
+                        self.batch_settle_s,
+                    )  # fmt: skip
                 answer = await reading.all(windows)
                 delete = not self.options.keep_uploads
                 return answer, reading

@@ -5,6 +5,10 @@ Truth: the journaled step `batch_job` (the job's name), the service for its stat
 True here: a job's display name follows from the recording's content and the questions (which are
 the same for recordings of one length), and is looked for before one is made: a job that was
 created just before a kill is found and not paid for twice, and no other recording's job is taken.
+That a job is about to be asked for is noted first (`batch_asked`), and that it was clearly refused
+afterwards (`batch_refused`). Between the two nobody knows: a kill, a cut connection or an answer of
+5xx may have left a job. Then another one is made only after the service has shown none for a while.
+The replies of a job that is there are fetched whatever the cost limit is: they are owed already.
 The upload must live longer than a job may take. What a job does not answer is asked for directly,
 at the full price. The money set aside for a job is named after the job: a later process finds it
 with the job, and while a job may be charged it stays set aside, whatever ends the waiting.
@@ -24,11 +28,18 @@ from typing import Any
 
 from gs_video_report.engines.gemini_client import FILE_TIMEOUT_S, RemoteFile, read_reply
 from gs_video_report.engines.gemini_errors import ServiceError, classify
+from gs_video_report.engines.gemini_files import journaled
 from gs_video_report.engines.gemini_options import bucket_name
 from gs_video_report.engines.gemini_parts import Reading
 from gs_video_report.engines.gemini_request import Question
 from gs_video_report.engines.llm.quota import Need, granted
-from gs_video_report.errors import GsvrError, PermanentError, Refused, StepCancelled
+from gs_video_report.errors import (
+    GsvrError,
+    PermanentError,
+    Refused,
+    RetryableError,
+    StepCancelled,
+)
 from gs_video_report.report.model import Notice
 
 STEP_VERSION = 2
@@ -39,7 +50,14 @@ FILE_LIFE = JOB_LIFE + timedelta(hours=2)
 POLL_S = 30.0
 MAX_POLL_S = 300.0
 PAGE_SIZE = 100
-MAX_PAGES = 10
+MAX_PAGES = 200
+"""Of the list of jobs; the service keeps them for weeks."""
+SETTLE_S = 120.0
+"""How long a job that may have been made is looked for before another one is."""
+LOOK_S = 15.0
+"""Between two of those looks."""
+MAX_ASKED = 64
+"""Tries to make one job over the life of a database."""
 SUCCEEDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED"})
 ENDED = SUCCEEDED | {"JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
 
@@ -57,14 +75,17 @@ class BatchLane:
     Args:
         questions: all that go into the job.
         poll_s: first pause between looks; grows to `MAX_POLL_S`.
+        settle_s: see `SETTLE_S`.
     """
 
     reading: Reading
     questions: Sequence[Question]
     poll_s: float = POLL_S
+    settle_s: float = SETTLE_S
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _replies: dict[str, dict[str, Any]] | None = None
+    _failed: GsvrError | None = None
 
     async def __call__(self, question: Question) -> dict[str, Any] | None:
         """The reply of the job to `question`, priced; None: ask directly."""
@@ -72,13 +93,23 @@ class BatchLane:
         if key not in {question_key(q) for q in self.questions}:
             return None
         async with self._lock:
+            if self._failed is not None:
+                raise self._failed  # the other questions of this try would meet the same
             if self._replies is None:
-                # journaled as one, so that a job is paid for once also in the ledger
-                self._replies = await self.reading.ctx.step(
-                    "batch_replies", self._run, params=self._params()
-                )
+                self._replies = await self._all()
                 self._tell(len(self._replies))
         return self._replies.get(key)
+
+    async def _all(self) -> dict[str, dict[str, Any]]:
+        """All replies, journaled as one: a job is paid for once also in the ledger."""
+        try:
+            found: dict[str, dict[str, Any]] = await self.reading.ctx.step(
+                "batch_replies", self._run, params=self._params()
+            )
+        except GsvrError as error:
+            self._failed = error
+            raise
+        return found
 
     @property
     def _what(self) -> str:
@@ -94,7 +125,10 @@ class BatchLane:
         reading = self.reading
         bucket = bucket_name(f"{reading.options.model}:batch", reading.link.key_id)
         try:
-            async with granted(reading.ctx, bucket, self._need(), self._hold()) as quota:
+            name = await self._there()
+            owed = name is not None
+            async with granted(reading.ctx, bucket, self._need(), self._hold(), owed) as quota:
+                quota.keep_hold(owed)
                 replies = await self._job(quota)
                 quota.settle(
                     tokens_in=sum(r["tokens_in"] for r in replies.values()),
@@ -128,6 +162,48 @@ class BatchLane:
     def _params(self) -> dict[str, Any]:
         return {"v": STEP_VERSION, "key": self.reading.link.key_id, "job": self._digest()}
 
+    async def _there(self) -> str | None:
+        """Name of a job that was made before; None when there is none, as far as can be known."""
+        name = await journaled(self.reading.ctx, "batch_job", self._params())
+        if name is not None:
+            return str(name)
+        found = await self._find()
+        if found is None and await self._is_in_doubt():
+            found = await self._shows_up()
+        if found is None:
+            return None
+
+        async def adopt() -> str:
+            return found
+
+        return str(await self.reading.ctx.step("batch_job", adopt, params=self._params()))
+
+    async def _is_in_doubt(self) -> bool:
+        """Whether a job was asked for, and nobody knows whether it was made."""
+        asked = await self._asked()
+        if asked == 0:
+            return False
+        ctx, params = self.reading.ctx, self._params()
+        return await journaled(ctx, "batch_refused", params, part=asked - 1) is None
+
+    async def _asked(self) -> int:
+        """How many times the job was asked for."""
+        for part in range(MAX_ASKED):
+            noted = await journaled(self.reading.ctx, "batch_asked", self._params(), part=part)
+            if noted is None:
+                return part
+        raise PermanentError(f"{self._what}: asked for {MAX_ASKED} times; giving up")
+
+    async def _shows_up(self) -> str | None:
+        """A job that may have been made: looked for until it would surely show."""
+        until = self.now() + timedelta(seconds=self.settle_s)
+        while self.now() < until:
+            await self._pause(min(LOOK_S, self.settle_s / 4))
+            found = await self._find()
+            if found is not None:
+                return found
+        return None
+
     async def _job(self, quota: Any) -> dict[str, dict[str, Any]]:
         async def create() -> str:
             return await self._create(quota)
@@ -140,11 +216,7 @@ class BatchLane:
         return self._read(job)
 
     async def _create(self, quota: Any) -> str:
-        """Name of a job with these questions, made unless it is there."""
-        known = await self._find()
-        quota.keep_hold(known is not None)
-        if known is not None:
-            return known
+        """Make a job with these questions; its name."""
         file = await self._file()
         source = [
             {
@@ -154,13 +226,24 @@ class BatchLane:
             }
             for q in self.questions
         ]
+        part = await self._asked()
+        await self._note("batch_asked", part)
         quota.keep_hold()
         try:
             return await self._send(source)
         except GsvrError as error:
-            # a clear refusal made no job; without an answer there may be one
-            quota.keep_hold(bool(error.data.get("in_doubt")))
+            if not _may_be_made(error):
+                quota.keep_hold(False)
+                await self._note("batch_refused", part)
             raise
+
+    async def _note(self, name: str, part: int) -> None:
+        """Durable before what follows is done."""
+
+        async def at() -> str:
+            return self.now().isoformat()
+
+        await self.reading.ctx.step(name, at, part=part, params=self._params())
 
     async def _send(self, source: list[dict[str, Any]]) -> str:
         """Make the job; its name."""
@@ -169,6 +252,10 @@ class BatchLane:
             model=link.options.model, src=source, config={"display_name": self._display_name()}
         )
         job = await link.call(work, self._what, link.options.timeout_s, link.options.model)
+        if not job.name:
+            raise RetryableError(
+                f"{self._what}: the service sent something that is no proper answer", in_doubt=True
+            )
         return str(job.name)
 
     def _display_name(self) -> str:
@@ -256,3 +343,10 @@ class BatchLane:
 
 def _state(job: Any) -> str:
     return str(getattr(job.state, "value", job.state) or "")
+
+
+def _may_be_made(error: GsvrError) -> bool:
+    """Whether there may be a job although making it failed: no answer, or none that is clear."""
+    status = error.data.get("status")
+    unclear = isinstance(status, int) and (status == 408 or status >= 500)
+    return unclear or bool(error.data.get("in_doubt"))

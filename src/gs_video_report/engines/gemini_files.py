@@ -180,10 +180,10 @@ class Upload:
         return {"v": STEP_VERSION, "key": self.link.key_id}
 
     async def _known(self, name: str, generation: int) -> Any:
-        """What is journaled; None when nothing is."""
+        """What is journaled; None when nothing is, or when the task is being stopped."""
         try:
-            return await self.ctx.step(name, _absent, part=generation, params=self._params())
-        except (_Absent, StepCancelled):
+            return await journaled(self.ctx, name, self._params(), part=generation)
+        except StepCancelled:
             return None
 
     # --- which file -----------------------------------------------------------------------------
@@ -316,6 +316,17 @@ async def _absent() -> None:
 
 async def _true() -> bool:
     return True
+
+
+async def journaled(ctx: TaskContext, name: str, params: dict[str, Any], *, part: int = 0) -> Any:
+    """The value of a step that was done before; None when it was not. Runs nothing.
+
+    Raises: StepCancelled when it was not, and the task is being stopped.
+    """
+    try:
+        return await ctx.step(name, _absent, part=part, params=params)
+    except _Absent:
+        return None
 
 
 def file_name(fingerprint: str, key: str, generation: int) -> str:

@@ -344,6 +344,13 @@ SELECT part FROM steps WHERE fingerprint = :fingerprint AND name = :name AND par
 -- name: steps_done
 SELECT count(*) AS steps FROM steps WHERE fingerprint = :fingerprint AND name = :name;
 
+-- name: tasks_owed
+SELECT task_id FROM tasks AS t WHERE batch_id = ? AND status = 'running'
+  AND EXISTS (SELECT 1 FROM steps AS s WHERE s.fingerprint = t.fingerprint
+    AND s.name IN ('batch_asked', 'batch_job'))
+  AND NOT EXISTS (SELECT 1 FROM steps AS s WHERE s.fingerprint = t.fingerprint
+    AND s.name = 'batch_replies');
+
 -- name: spent_and_held
 SELECT
   (SELECT coalesce(max(max(usd, ledger_usd)), 0.0) FROM batches WHERE batch_id = :batch_id)

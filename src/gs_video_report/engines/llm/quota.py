@@ -68,10 +68,12 @@ async def send_within(
 
 
 @asynccontextmanager
-async def granted(ctx: TaskContext, bucket: str, need: Need, name: str = "") -> AsyncIterator[Any]:
+async def granted(
+    ctx: TaskContext, bucket: str, need: Need, name: str = "", owed: bool = False
+) -> AsyncIterator[Any]:
     """`limiter.reserve` that gives up waiting when the task is being stopped."""
     reservation = ctx.limiter.reserve(
-        bucket, requests=1, tokens=need.tokens, usd=need.usd, name=name
+        bucket, requests=1, tokens=need.tokens, usd=need.usd, name=name, owed=owed
     )
     held = _Entered(reservation)
     await _first(ctx, held)
