@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -265,7 +266,7 @@ async def drain(
 ) -> int:
     """Tell what was found, then run the batch to its end."""
     from gs_video_report.batch.processor import BatchProcessor, RunSettings
-    from gs_video_report.engine_access import keys_for
+    from gs_video_report.engine_access import advise, keys_for
     from gs_video_report.webhook import check_url
 
     tell_opened(opened, printer, command.faces)
@@ -278,8 +279,10 @@ async def drain(
     if log is not None:
         log.hide(key.reveal() for found in keys.values() for key in found)
         log.bind(batch=opened.row.batch_id)
+    advised = partial(advise, config, key_files=files)
     settings = RunSettings(
         keys=keys,
+        advise=advised,
         log=log,
         engine_options={name: config.engine_options(name) for name in options.fallback},
         prices_file=_optional_path(config.value("prices_file")),
@@ -290,7 +293,11 @@ async def drain(
         memory_limit_bytes=config.value("memory_limit_bytes"),
         cache_limit_bytes=int(config.value("cache_limit_bytes")),
     )
-    result = await BatchProcessor(database, opened.row, printer, settings).run()
+    try:
+        result = await BatchProcessor(database, opened.row, printer, settings).run()
+    except GsvrError as error:
+        advised(error)
+        raise
     return result.exit_code
 
 

@@ -24,6 +24,7 @@ from gs_video_report.errors import ConfigError
 if TYPE_CHECKING:
     from gs_video_report.batch.data_models import BatchOptions
     from gs_video_report.config_files import FileContent
+    from gs_video_report.config_keys import FoundKey
 
 __all__ = [
     "Config",
@@ -100,20 +101,30 @@ class Config:
         return {name: value for name, value in found.items() if value is not None}
 
     def api_key(self, engine: str) -> Secret | None:
-        """The key for `engine`: variable, keyring (if wanted), file of keys, configuration file.
+        """The key for `engine`, see `find_key`; None without one."""
+        found = self.find_key(engine)
+        return None if found is None else found.key
+
+    def find_key(self, engine: str) -> FoundKey | None:
+        """The key for `engine` and its place: the first of variable, keyring (if wanted), file of
+        keys, configuration file.
 
         Raises: ConfigError when the file of keys is damaged.
         """
         if engine not in ENGINE_SECTIONS:
             return None
-        from gs_video_report.config_keys import read_key, read_keyring
+        from gs_video_report.config_keys import FoundKey, KeyStore, read_key, read_keyring
 
-        given = self._values[f"{engine}.api_key"]
+        given, origin = self._values[f"{engine}.api_key"], self.origin(f"{engine}.api_key")
         written = given if isinstance(given, Secret) else None
-        if written is not None and self.origin(f"{engine}.api_key").rank is Rank.ENVIRONMENT:
-            return written
-        ring = read_keyring(engine) if self.value("keyring") else None
-        return ring or read_key(Path(self.value("keys_file")), engine) or written
+        if written is not None and origin.rank is Rank.ENVIRONMENT:
+            return FoundKey(written, KeyStore.ENVIRONMENT, origin.where)
+        if self.value("keyring") and (ring := read_keyring(engine)):
+            return FoundKey(ring, KeyStore.KEYRING, "")
+        path = Path(self.value("keys_file"))
+        if stored := read_key(path, engine):
+            return FoundKey(stored, KeyStore.KEYS_FILE, str(path))
+        return None if written is None else FoundKey(written, KeyStore.CONFIG, origin.where)
 
     def batch_options(self, engine: str | None = None) -> BatchOptions:
         """The options that are frozen in a batch row; never a key.

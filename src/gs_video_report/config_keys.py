@@ -12,12 +12,35 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from gs_video_report.config_values import Secret
 from gs_video_report.errors import ConfigError, DependencyMissing, KeyringError, from_os_error
 
 _SERVICE = "gsvr"
+
+
+class KeyStore(StrEnum):
+    """Kinds of places where a key may be, strongest first."""
+
+    ENVIRONMENT = "environment"
+    KEYRING = "keyring"
+    KEYS_FILE = "keys file"
+    CONFIG = "configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key and where it was found."""
+
+    key: Secret
+    store: KeyStore
+    where: str
+    """Name of the variable, or the file (`gsvr.yaml:3`); empty for the keyring."""
+
+
 _MAX_BYTES = 1 << 20
 _OTHERS = 0o077
 

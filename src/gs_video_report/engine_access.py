@@ -1,4 +1,4 @@
-"""Which engine a command uses and with which keys: choosing `auto`, reading keys.
+"""Which engine a command uses and with which keys: choosing `auto`, reading keys, advising on them.
 
 Keys come from `--api-key-file` (or `-`, standard input), then the environment, the keyring
 (if wanted), the key file of `gsvr config set-key` and the configuration, in this order. Several
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gs_video_report.config_values import Secret
-from gs_video_report.errors import UsageError
+from gs_video_report.errors import AuthenticationError, GsvrError, UsageError
 
 if TYPE_CHECKING:
     from gs_video_report.config import Config
@@ -46,11 +47,17 @@ def choose(config: Config, key_file: str | None) -> tuple[str, str]:
 
 def _place_of_key(config: Config, engine: str) -> str:
     """Where the key was found, in words for people."""
-    from gs_video_report.config import Rank
+    from gs_video_report.config_keys import KeyStore
 
-    origin = config.origin(f"{engine}.api_key")
-    stored = origin.rank is Rank.DEFAULT  # not an option's value, so it is in the file of keys
-    return "stored with gsvr config set-key" if stored else str(origin)
+    found = config.find_key(engine)
+    if found is None:
+        return "not there"
+    return {
+        KeyStore.ENVIRONMENT: f"environment {found.where}",
+        KeyStore.KEYRING: "in the system's keyring",
+        KeyStore.KEYS_FILE: "stored with gsvr config set-key",
+        KeyStore.CONFIG: f"in {found.where}",
+    }[found.store]
 
 
 def is_missing_key(config: Config, engine: str) -> bool:
@@ -67,6 +74,52 @@ def keys_for(config: Config, engine: str, key_file: str | None) -> tuple[Secret,
         return _split(read_key_file(key_file))
     found = config.api_key(engine)
     return _split(found.reveal()) if found is not None else ()
+
+
+def advise(config: Config, error: GsvrError, key_files: Mapping[str, str | None]) -> None:
+    """Let an error about a key advise on the place that the key in use came from.
+
+    `key_files`: engine -> what `--api-key-file` gave for it. Never names the key.
+    """
+    engine = str(error.data.get("engine", ""))
+    if not isinstance(error, AuthenticationError) or engine not in REMOTE:
+        return
+    place, remedy = _place_and_remedy(config, engine, key_files.get(engine))
+    if not error.data.get("bad_key"):
+        error.hint += f"; the key in use is that of {place}" if place else ""
+    elif remedy:
+        error.hint = remedy
+
+
+def _place_and_remedy(config: Config, engine: str, key_file: str | None) -> tuple[str, str]:
+    """Where the key of `engine` is from, and what to do when it is refused or missing."""
+    from gs_video_report.config_keys import KeyStore
+
+    store = f"gsvr config set-key {engine}"
+    if key_file is not None:
+        place = "standard input" if key_file == "-" else key_file
+        return f"{place} (--api-key-file)", f"check the key of {place} (--api-key-file)"
+    found = config.find_key(engine)
+    if found is None:
+        empty = f"; the system's keyring, which is asked, gives none for {engine}"
+        variable = f"{engine.upper()}_API_KEY"
+        asked = empty if config.value("keyring") else ""
+        return "", f"set {variable}, or store a key: {store}{asked}"
+    return {
+        KeyStore.ENVIRONMENT: (
+            f"the variable {found.where}",
+            f"check the key in the variable {found.where}; it counts before a stored one",
+        ),
+        KeyStore.KEYRING: (
+            "the system's keyring",
+            f"check the key in the system's keyring: {store} --keyring",
+        ),
+        KeyStore.KEYS_FILE: ("gsvr config set-key", f"check the key: {store}"),
+        KeyStore.CONFIG: (
+            found.where,
+            f"check the key in {found.where}, or store one instead: {store}",
+        ),
+    }[found.store]
 
 
 def read_key_file(path: str) -> str:

@@ -51,7 +51,7 @@ def process(gsvr: Gsvr, env: dict[str, str], *more: str) -> Answer:
 
 def test_a_stop_says_what_to_do_everywhere(gsvr: Gsvr, tmp_path: Path, fake: FakeGemini) -> None:
     env = prepare(tmp_path, fake, keys=WRONG)
-    advice = "check the key: gsvr config set-key gemini"
+    advice = "check the key in the variable GEMINI_API_KEY; it counts before a stored one"
     stopped = process(gsvr, env)
     assert stopped.code == 12, stopped.err
     shown = stopped.out + stopped.err

@@ -168,3 +168,24 @@ def test_nothing_to_do_says_so_and_why() -> None:
     assert relisten_lines(RelistenReport(batch(), settled=2)) == [
         "nothing to hear again; 2 reports had a second hearing before"
     ]
+
+
+def test_a_second_hearing_without_any_stretch_is_told_in_a_sentence() -> None:
+    """It said "0 of 0 doubtful stretches replaced, 0 kept"."""
+    redone = Redone(task(1, "talk.mp4"), "talk.mp4", 92.0, 92.0, ())
+    assert relisten_lines(RelistenReport(batch(), [redone]))[-2] == (
+        "1 report looked at again: no stretch is in another language, no text was changed"
+    )
+    failed = RelistenReport(batch())
+    failed.problems.append(("7f3a0011:3", FileMissingError("c.mp4: there is no such file")))
+    assert relisten_lines(failed)[-2] == (
+        "no report could be heard again; the reports are as they were"
+    )
+
+
+def test_one_doubtful_stretch_is_told_in_the_singular() -> None:
+    kept = Stretch(90.0, 95.0, False, "present", {}, {})
+    redone = Redone(task(1, "talk.mp4"), "talk.mp4", 45.0, 45.0, (kept,))
+    assert relisten_lines(RelistenReport(batch(), [redone]))[-2] == (
+        "1 report heard again: 0 of 1 doubtful stretch replaced, 1 kept"
+    )

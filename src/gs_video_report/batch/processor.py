@@ -103,6 +103,8 @@ class RunSettings:
 
     keys: Mapping[str, Sequence[Secret]] = field(default_factory=dict)
     """Engine -> its keys, in the order of use. Never stored, never shown."""
+    advise: Callable[[GsvrError], None] = lambda error: None
+    """Completes an error's hint by what the configuration knows: where a refused key came from."""
     engine_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options of the fallback engines; those of the batch's own engine are frozen in its row."""
     prices_file: Path | None = None
@@ -386,6 +388,8 @@ class BatchProcessor:
         batch_id, queue, started = self.row.batch_id, parts.queue, parts.started
         counts = await queue.counts(batch_id)
         outcome = really(outcome, counts, (await queue.get_batch(batch_id)).status)
+        if outcome.error is not None:
+            self.settings.advise(outcome.error)
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:

@@ -258,6 +258,8 @@ def no_key() -> AuthenticationError:
     return AuthenticationError(
         "the gemini engine needs a key, and none is given",
         hint="set GEMINI_API_KEY, or store one: gsvr config set-key gemini",
+        engine="gemini",
+        bad_key=True,
     )
 
 

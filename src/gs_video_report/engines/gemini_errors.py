@@ -190,13 +190,15 @@ def classify(error: ServiceError, what: str, *, model: str = "") -> GsvrError:
     """
     if error.is_bad_key:
         return AuthenticationError(
-            f"{SERVICE} refuses the key ({error.message})", hint=_KEY_HINT, status=error.code
-        )
+            f"{SERVICE} refuses the key ({error.message})", hint=_KEY_HINT, status=error.code,
+            engine="gemini", bad_key=True,
+        )  # fmt: skip
     if error.is_rate_limit and error.has_no_quota:
         return AuthenticationError(
             f"{SERVICE} has no quota for {model or 'this model'} with the present key (limit: 0)",
             hint="choose another model with --model, or use a key of a project with billing",
             status=error.code,
+            engine="gemini",
         )
     if error.is_daily:
         return day_is_spent(datetime.now(UTC), error)
@@ -225,6 +227,7 @@ def _classify_request(error: ServiceError, what: str, model: str) -> GsvrError:
             f"{SERVICE} does not allow this with the present key ({error.message})",
             hint="see the key's restrictions, and whether the Gemini API is enabled for it",
             status=error.code,
+            engine="gemini",
             reason=", ".join(sorted(error.reasons)),
         )
     if error.code == 404 and model:
@@ -275,6 +278,17 @@ def day_is_spent(now: datetime, error: ServiceError | None = None) -> LimitReach
         hint="resume the batch after the reset, or give another key",
         resume_at=resume_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         quota=quotas,
+    )
+
+
+def day_was_spent(until: datetime) -> LimitReached:
+    """LimitReached until `until` (aware), of which an earlier run was told; nothing was sent."""
+    shown = f"{until.astimezone():%Y-%m-%d %H:%M}"
+    return LimitReached(
+        f"the day's quota of {SERVICE} is spent, as it told an earlier run",
+        hint=f"resume the batch after {shown}, or give another key; if the quota was raised: "
+        "gsvr quota --retry-spent",
+        resume_at=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
 
 

@@ -140,7 +140,9 @@ class OpenAIEngine:
         if self._options.base_url == DEFAULT_BASE_URL and not self._keys.has_key:
             raise AuthenticationError(
                 "the openai engine needs a key for api.openai.com",
-                hint="gsvr config set-key openai; or set openai.base_url to your own server",
+                hint="set OPENAI_API_KEY, or store one: gsvr config set-key openai; "
+                "or set openai.base_url to your own server",
+                engine="openai",
             )
         self._choose(await self._offered())
         self._check_cost()

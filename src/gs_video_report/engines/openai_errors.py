@@ -168,6 +168,8 @@ def classify(fail: Failure, server: str, model: str) -> GsvrError:
         return AuthenticationError(
             f"{server} refused the key (HTTP {fail.status}){said}",
             hint="check the key: gsvr config set-key openai",
+            engine="openai",
+            bad_key=True,
         )
     if fail.status == 402 or fail.code in _QUOTA_CODES:
         return LimitReached(

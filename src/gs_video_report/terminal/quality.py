@@ -153,10 +153,7 @@ def relisten_lines(done: RelistenLike, *, tail: str = "") -> list[str]:
         again = f"; {plural(done.settled, 'report')} had a second hearing before"
         lines.append(f"nothing to hear again{again if done.settled else ''}")
         return lines
-    lines.append(
-        f"{plural(len(done.redone), 'report')} heard again: {done.replaced} of "
-        f"{done.replaced + done.kept} doubtful stretches replaced, {done.kept} kept"
-    )
+    lines.append(_relisten_sum(done))
     lines.append(f"Next:  gsvr batch quality {done.row.batch_id}{tail}")
     return lines
 
@@ -263,6 +260,17 @@ def _redone_lines(redone: RedoneLike) -> Iterator[str]:
         f"score {redone.score_before:.0f} -> {redone.score_after:.0f}"
     )
     yield from (f"  {_stretch(stretch)}" for stretch in redone.stretches)
+
+
+def _relisten_sum(done: RelistenLike) -> str:
+    """What came of it all. Where only the language was in doubt, there may be no stretch at all."""
+    if not done.redone:
+        return "no report could be heard again; the reports are as they were"
+    heard, stretches = plural(len(done.redone), "report"), done.replaced + done.kept
+    if not stretches:
+        return f"{heard} looked at again: no stretch is in another language, no text was changed"
+    doubtful = plural(stretches, "doubtful stretch", "doubtful stretches")
+    return f"{heard} heard again: {done.replaced} of {doubtful} replaced, {done.kept} kept"
 
 
 def _stretch_json(stretch: StretchLike) -> dict[str, Any]:

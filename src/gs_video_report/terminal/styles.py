@@ -134,10 +134,12 @@ def short_number(value: float) -> str:
     return f"{value:.0f}"
 
 
-def plural(count: int, word: str) -> str:
-    """`1 file`, `2 files`, `2 retries`."""
+def plural(count: int, word: str, many: str = "") -> str:
+    """`1 file`, `2 files`, `2 retries`; `many` for words that go another way."""
     if count == 1:
         return f"1 {word}"
+    if many:
+        return f"{number(count)} {many}"
     many = f"{word[:-1]}ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else f"{word}s"
     return f"{number(count)} {many}"
 
