@@ -63,9 +63,10 @@ from gs_video_report.compute import machine
 from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.base import Engine, Recalling, remarks_of
+from gs_video_report.engines.base import Engine, Needing, Recalling, remarks_of
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
-from gs_video_report.errors import ExitCode, GsvrError, LimitReached, from_os_error
+from gs_video_report.engines.memory_need import shortage
+from gs_video_report.errors import ConfigError, ExitCode, GsvrError, LimitReached, from_os_error
 from gs_video_report.files import make_dirs, sweep_temps, temp_name, write_atomic
 from gs_video_report.media.download_settings import check_cookies
 from gs_video_report.templates.loader import Template, load_template
@@ -238,11 +239,27 @@ class BatchProcessor:
             await compute.start()
             await _recall(engine, queue)
             await engine.prepare(compute)
+            self._check_memory(engine, compute.memory_limit_bytes)
             parts = _Parts(queue, lock, cache, compute, fetching, started)
             return await self._drain(parts, engine)
         finally:
             await asyncio.shield(asyncio.gather(compute.close(0.5), fetching.close(0.5)))
             await asyncio.to_thread(_tidy, cache)
+
+    def _check_memory(self, engine: Engine, allowed: int) -> None:
+        """Say before the first video that a process cannot do its work in `allowed` bytes.
+
+        Raises: ConfigError when it is the user's own limit that is too low.
+        """
+        if not isinstance(engine, Needing):
+            return
+        options, limit = self.row.options, self.settings.memory_limit_bytes
+        need = engine.process_bytes(ocr=options.slides and options.ocr)
+        short = shortage(need, allowed, MEMORY_LIMIT_FRACTION, limit)
+        if short is not None and limit is not None:
+            raise ConfigError(short.message, hint=short.hint)
+        if short is not None:
+            self.tell(f"{short.message}; {short.hint}")
 
     def _engine(self, name: str) -> Engine:
         options = asdict(self.row.options)

@@ -179,8 +179,43 @@ class Recalling(Protocol):
     def recall(self, spent: Mapping[str, datetime]) -> None:
         """Keys whose quota was spent, by their bucket, and until when (aware).
 
-        They are used last: a person may have raised the quota meanwhile.
+        They are used last, and nothing is uploaded with them before that time.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class LeftCopy:
+    """A recording's copy that was left at a service for a later run."""
+
+    fingerprint: str
+    part: int
+    """Of the journal's step, as `params`."""
+    params: Mapping[str, Any]
+    name: str
+    """At the service."""
+    shown: str
+    """The recording, for people."""
+
+
+@runtime_checkable
+class Leaving(Protocol):
+    """An engine that may leave copies of recordings at a service."""
+
+    async def take_away(self, copies: Sequence[LeftCopy]) -> list[LeftCopy]:
+        """Delete copies that nobody needs any more; returns those that are gone. Best effort.
+
+        Raises: nothing on purpose; what stays is told as a remark.
+        """
+        ...
+
+
+@runtime_checkable
+class Needing(Protocol):
+    """An engine that knows how much memory its compute processes need."""
+
+    def process_bytes(self, *, ocr: bool) -> int:
+        """Resident bytes of the largest one, after `prepare()`; 0 when it needs little."""
+        ...
 
 
 def remarks_of(engine: object) -> Sequence[Remark]:

@@ -8,12 +8,12 @@ Raises: DependencyMissing, ModelMissing (check_ready); PermanentError when nothi
 from __future__ import annotations
 
 import importlib.util
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from gs_video_report import __version__
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import jobs, stages
+from gs_video_report.engines import jobs, memory_need, stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.errors import CorruptMediaError, DependencyMissing
 from gs_video_report.report.model import (
@@ -78,6 +78,12 @@ class LocalEngine:
     def model_name(self) -> str:
         """Of the speech model; empty before `prepare()`."""
         return str(self._model.get("name", ""))
+
+    def process_bytes(self, *, ocr: bool) -> int:
+        """See `engines.base.Needing`."""
+        model = Path(str(self._model.get("path", "")), "model.bin")
+        size = model.stat().st_size if model.is_file() else 0
+        return memory_need.process_bytes(size, ocr=ocr)
 
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """CPU seconds of one core for `duration_s` seconds of recording."""

@@ -1,0 +1,63 @@
+"""How much memory a compute process needs at least for the stages on this machine. Pure.
+
+Measured with Whisper base (a model file of 145 MB) over two hours of sound, and with slides of
+720p: 463 MB at the peak for listening, 624 MB when the same process also reads slides. Figures for
+other models follow from the size of their file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPEECH_BYTES = 300_000_000
+"""Python, decoders, the runtime and the sound of one chunk."""
+MODEL_FACTOR = 1.1
+"""A model in memory, as a multiple of its file."""
+OCR_BYTES = 620_000_000
+"""A process that reads slides, and held a small speech model before."""
+COORDINATOR_BYTES = 60_000_000
+"""The process that hands out the work."""
+
+
+def process_bytes(model_bytes: int, *, ocr: bool) -> int:
+    """Resident bytes that the largest process reaches.
+
+    Args:
+        model_bytes: size of the speech model's file.
+        ocr: slides are read, too.
+    """
+    speech = int(SPEECH_BYTES + MODEL_FACTOR * model_bytes)
+    return max(speech, OCR_BYTES) if ocr else speech
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A process gets less than the work needs."""
+
+    message: str
+    hint: str
+
+
+def shortage(need: int, allowed: int, fraction: float, limit: int | None) -> Shortage | None:
+    """What to say when a process needs `need` bytes and gets `allowed`; None when that is enough.
+
+    Args:
+        allowed: resident bytes at which a process is stopped; 0 = no limit.
+        fraction: the part of the whole that one process may have.
+        limit: what the user allowed in all; None = what the machine has.
+    """
+    if not allowed or allowed >= need:
+        return None
+    least = _megabytes(int(max(need / fraction, need + COORDINATOR_BYTES)))
+    what = f"a process needs up to {_megabytes(need)} MB and gets {allowed // 1_000_000}"
+    less = "--no-ocr or a smaller --asr-model need less"
+    if limit is None:
+        message = f"this machine has little memory: {what}; videos may fail for it"
+        return Shortage(message, f"{least} MB in all would do; {less}")
+    message = f"memory_limit: {limit // 1_000_000} MB is too little for this batch: {what}"
+    return Shortage(message, f"set it to at least {least}MB; {less}")
+
+
+def _megabytes(count: int) -> int:
+    """Whole tens of megabytes, rounded up."""
+    return -(-count // 10_000_000) * 10
