@@ -10,10 +10,11 @@ MB = 1_000_000
 BASE = 145 * MB
 
 
-def test_a_larger_model_needs_more_and_reading_slides_has_a_floor() -> None:
-    assert 440 * MB < process_bytes(BASE, ocr=False) < 480 * MB
-    assert process_bytes(BASE, ocr=True) == 620 * MB
-    assert process_bytes(3_000 * MB, ocr=True) == process_bytes(3_000 * MB, ocr=False)
+def test_a_larger_model_and_reading_slides_need_more() -> None:
+    listening = process_bytes(BASE, ocr=False)
+    assert 440 * MB < listening < 480 * MB
+    assert process_bytes(BASE, ocr=True) > listening + 200 * MB
+    assert process_bytes(3_000 * MB, ocr=False) > 3_000 * MB
 
 
 @pytest.mark.parametrize("allowed", [0, 620 * MB, 900 * MB])

@@ -151,6 +151,11 @@ class OpenAIEngine:
         else:
             _require_packages()
 
+    def process_bytes(self, *, ocr: bool) -> int:
+        """See `engines.base.Needing`; little where the service listens."""
+        is_local = self._options.transcribe == "local"
+        return self._local.process_bytes(ocr=ocr) if is_local else 0
+
     async def _offered(self) -> dict[str, int | None]:
         """The server's models, asked with the first key that it takes."""
         while True:
@@ -256,6 +261,7 @@ class OpenAIEngine:
                     raise
 
     async def _analyze(self, ctx: TaskContext, key: KeyInUse) -> VideoReport:
+        self._keys.hold_back(ctx.limiter)
         found = await stages.probe(ctx)
         spoken, usages = await self._listen(ctx, found, key)
         slides, picture_notices = await stages.slides(ctx, found, spoken.language)
