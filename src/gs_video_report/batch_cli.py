@@ -160,7 +160,9 @@ def process(
 
 
 def video(
-    file: Annotated[Path, typer.Argument(help="The recording.", metavar="FILE")],
+    file: Annotated[
+        str, typer.Argument(help="The recording: a file or an address.", metavar="FILE")
+    ],
     template: o.Template = None,
     output: o.Output = None,
     formats: o.Formats = None,
@@ -176,6 +178,7 @@ def video(
     config: o.ConfigFile = None,
     db: o.Db = None,
     cache_dir: o.CacheDir = None,
+    cookies: o.Cookies = None,
     timeout: o.Timeout = None,
     stall_timeout: o.StallTimeout = None,
     log_file: o.LogFile = None,
@@ -186,9 +189,11 @@ def video(
 ) -> None:
     """Make the report of one video.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       gsvr video lecture.mp4 -o ./reports
+
+      gsvr video https://example.org/talk.mp4
     """
     from gs_video_report import app
 
@@ -210,6 +215,7 @@ def video(
             cache_dir=cache_dir,
             timeout_s=timeout,
             stall_timeout_s=stall_timeout,
+            **{"download.cookies": cookies},
             engine_options=_given(model=model) or None,
         ),
         config_file=config,

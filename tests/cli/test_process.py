@@ -233,3 +233,16 @@ def test_the_log_file_tells_the_batch_and_a_full_disk_for_it_stops_nothing(
     refused = gsvr(*process, "nowhere/run.log")
     assert refused.code == 2
     assert "nowhere/run.log: the log file cannot be written" in refused.err
+
+
+def test_video_takes_an_address_and_cookies(gsvr: Gsvr, tmp_path: Path) -> None:
+    """The address was taken for a path with one slash; only the batch had --cookies."""
+    (tmp_path / "cookies.txt").write_text("# Netscape HTTP Cookie File\n")
+    (tmp_path / "cookies.txt").chmod(0o644)
+    words = ("video", "https://user.invalid/talk.mp4", "--engine", "local", "--json")
+    refused = gsvr(*words, "--cookies", "cookies.txt")
+    assert refused.code == 2
+    assert "other users of this machine can read" in json.loads(refused.err)["message"]
+    assert json.loads(gsvr("video", "https://ann:pw@e.org/talk.mp4", "--json").err)["code"] == (
+        "E_USAGE"
+    )

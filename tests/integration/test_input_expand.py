@@ -139,6 +139,67 @@ def test_files_are_never_held_up_by_yt_dlp() -> None:
     assert not may_be_list("https://www.youtube.com/watch?v=abcdefghijk")
 
 
+# --- pages of unknown sites --------------------------------------------------------------------
+
+
+def page(web: WebServer, path: str, *players: str) -> str:
+    text = f"<html><head><title>Course</title></head><body>{''.join(players)}</body></html>"
+    web.add(path, text.encode(), content_type="text/html; charset=utf-8")
+    return web.url(path)
+
+
+def player(number: int) -> str:
+    return f'<video controls><source src="/v/{number}.mp4" type="video/mp4"></video>'
+
+
+@needs_ytdlp
+def test_a_page_with_several_videos_becomes_them_with_one_request_each(
+    web: WebServer, tmp_path: Path
+) -> None:
+    """Every other page stays one input; what is wrong with it is told when it is fetched."""
+    youtube = [f'<iframe src="https://www.youtube.com/embed/abcdefghij{n}"></iframe>' for n in "01"]
+    vimeo = [f'<iframe src="https://player.vimeo.com/video/7697987{n}"></iframe>' for n in "01"]
+    several = [
+        page(web, "/course", player(0), player(1), player(0)),
+        page(web, "/embedded.aspx", *youtube, *vimeo),
+    ]
+    others = [
+        page(web, "/single", player(7)),
+        page(web, "/empty", "<p>no video here</p>"),
+        web.url("/gone"),
+        "http://127.0.0.2:9/private",
+    ]
+    found = list(expanded(scan(listed(tmp_path, *several, *others)), HERE))
+    assert taken(found) == [
+        web.url("/v/0.mp4"),
+        web.url("/v/1.mp4"),
+        "https://www.youtube.com/watch?v=abcdefghij0",
+        "https://www.youtube.com/watch?v=abcdefghij1",
+        "https://player.vimeo.com/video/76979870",
+        "https://player.vimeo.com/video/76979871",
+        *others,
+    ]
+    assert told(found) == []
+    pages = ["/course", "/embedded.aspx", "/empty", "/gone", "/single"]
+    assert sorted(r.path for r in web.log) == pages
+
+
+@needs_ytdlp
+def test_a_page_on_a_private_host_is_not_asked(web: WebServer, tmp_path: Path) -> None:
+    url = page(web, "/course", player(0), player(1))
+    assert taken(list(expanded(scan(listed(tmp_path, url)), {}))) == [url]
+    assert web.log == []
+
+
+@needs_ytdlp
+def test_many_addresses_are_asked_by_several_and_stay_in_their_order(
+    web: WebServer, tmp_path: Path
+) -> None:
+    lines = [page(web, f"/p{n}", player(2 * n), player(2 * n + 1)) for n in range(7)]
+    found = list(expanded(scan(listed(tmp_path, *lines)), HERE))
+    assert taken(found) == [web.url(f"/v/{n}.mp4") for n in range(14)]
+
+
 # --- cookies -----------------------------------------------------------------------------------
 
 

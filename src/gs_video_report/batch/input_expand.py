@@ -1,4 +1,4 @@
-"""Put the videos of a playlist, channel or feed in its place among the inputs.
+"""Put the videos of a playlist, channel, feed or page in its place among the inputs.
 
 Truth: what the site names now; a later scan of the same list finds what was added since. A video
 that came before with the same template is not taken twice. A list that cannot be read is a
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -30,6 +31,10 @@ from gs_video_report.media.site_list import MAX_VIDEOS, may_be_list
 
 CHUNK = 200
 """Inputs that are looked at together."""
+ASKERS = 4
+"""Processes that read lists at the same time, mostly waiting for servers."""
+PER_ASKER = 5
+"""Addresses for which another process is worth its start."""
 TIME_LIMIT_S = 300.0
 """For all lists of a chunk; what is not answered by then is a problem of its line."""
 
@@ -134,6 +139,16 @@ def _ask(
     urls: list[str], download: Mapping[str, Any], max_videos: int
 ) -> dict[str, Mapping[str, Any]]:
     """Address -> what it names, for those that are lists."""
+    askers = min(ASKERS, -(-len(urls) // PER_ASKER))
+    shares = [urls[n::askers] for n in range(askers)]
+    with ThreadPoolExecutor(askers) as pool:
+        answers = pool.map(lambda share: _ask_one(share, download, max_videos), shares)
+        return {url: answer for found in answers for url, answer in found.items()}
+
+
+def _ask_one(
+    urls: list[str], download: Mapping[str, Any], max_videos: int
+) -> dict[str, Mapping[str, Any]]:
     request = json.dumps({"urls": urls, "options": dict(download), "limit": max_videos})
     try:
         done = subprocess.run(
