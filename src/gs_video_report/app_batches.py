@@ -420,6 +420,25 @@ async def release_doubtful(config_file: Path | None, db: str | None, json: bool,
     """`gsvr quota --release-doubtful`: what killed runs had set aside counts as not spent."""
     from gs_video_report.batch.doubt import held_by_dead, let_go
     from gs_video_report.terminal.quota import doubtful_lines
+async def retry_spent(config_file: Path | None, db: str | None, json: bool) -> int:
+    """`gsvr quota --retry-spent`: keys that were found spent are asked with again."""
+    from gs_video_report.batch.limits import KEY_MEMORY
+    from gs_video_report.batch.spending import iso_ms
+    from gs_video_report.terminal.quota import freed_lines
+
+    command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)
+    async with queue_of(app.load(command), read_only=False) as queue:
+        told = await queue.keys_set_aside(iso_ms(datetime.now(UTC) - KEY_MEMORY))
+        aside = [one for one in told if one["kind"] == "key_spent"]
+        await queue.free_keys(one["bucket"] for one in aside)
+    if json:
+        say_json({"v": 1, "type": "quota", "freed": aside})
+        return OK
+    for line in freed_lines(aside):
+        say(line)
+    return OK
+
+
     from gs_video_report.terminal.styles import money
 
     command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)

@@ -205,6 +205,13 @@ def quota(
             help="Count what killed runs had set aside for unanswered requests as not spent.",
         ),
     ] = False,
+    retry_spent: Annotated[
+        bool,
+        typer.Option(
+            "--retry-spent",
+            help="Try keys again that were found spent, before their reset (the quota was raised).",
+        ),
+    ] = False,
     yes: o.Yes = False,
     config: o.ConfigFile = None,
     db: o.Db = None,
@@ -217,6 +224,8 @@ def quota(
     def work() -> Coroutine[Any, Any, int]:
         if release_doubtful:
             return app_batches.release_doubtful(config, db, json, yes)
+        if retry_spent:
+            return app_batches.retry_spent(config, db, json)
         return app_batches.quota(config, db, json)
 
     run(Faces(json, verbose), work)

@@ -217,3 +217,44 @@ def test_a_key_file_that_is_not_there_is_named_with_advice(given: str) -> None:
         read_key_file(given)
     assert caught.value.message.startswith(f"--api-key-file {given}: ")
     assert "check the name" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_spent_key_is_left_alone_by_later_runs_until_its_user_says_that_it_may_be_tried(
+    gsvr: Gsvr, tmp_path: Path, fake: FakeGemini
+) -> None:
+    env = prepare(tmp_path, fake)
+    fake.exhausted_keys.add(KEY)
+    assert process(gsvr, env).code == 4
+    seen = len(fake.log)
+    again = process(gsvr, env)
+    assert again.code == 4
+    assert "as it told an earlier run" in again.err
+    assert "gsvr quota --retry-spent" in " ".join(again.err.split())
+    assert len(fake.log) == seen
+    (aside,) = json.loads(gsvr("quota", "--json").out)["set_aside"]
+    assert aside["kind"] == "key_spent"
+    freed = gsvr("quota", "--retry-spent")
+    assert freed.code == 0
+    assert freed.out.startswith("gemini key ")
+    assert freed.out.endswith(" is tried again.\n")
+    assert gsvr("quota", "--retry-spent").out == "No key is set aside.\n"
+    fake.exhausted_keys.clear()
+    assert process(gsvr, env).code == 0
+
+
+@pytest.mark.slow
+def test_after_a_fallback_no_copy_stays_at_the_service(
+    gsvr: Gsvr, tmp_path: Path, fake: FakeGemini
+) -> None:
+    env = prepare(tmp_path, fake, videos=3)
+    for number in range(3):
+        cue = "1\n00:00:00,000 --> 00:00:05,000\nThe harbour and the river.\n"
+        (tmp_path / "in" / f"{number}.srt").write_text(cue)
+    fake.exhausted_keys.add(KEY)
+    done = process(gsvr, env, "--fallback", "local")
+    assert done.code == 0, done.err
+    assert fake.count("start", ok=True) >= 1
+    assert fake.files == {}
+    quota = gsvr("quota")
+    assert "spent at" in quota.out

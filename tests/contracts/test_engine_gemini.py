@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.leftovers import take_away
+from gs_video_report.batch.limiter_models import BucketConfig
 from gs_video_report.batch.limits import SharedPurse, UsageLedger, spent_keys
 from gs_video_report.batch.spending import Spending
 from gs_video_report.batch.task_queue import TaskQueue
@@ -738,6 +740,82 @@ async def test_a_spent_key_costs_a_later_process_nothing_before_its_reset(
         for number in range(8, 16):
             await on.analyze(recording(tmp_path, name=f"{number}.mp4"))
     assert {r.key for r in fake.log[seen:]} - {""} == {SECOND_KEY}
+
+
+async def note_remarks(on: Bench) -> None:
+    """As the processor does at the end of a run."""
+    for told in on.engine.remarks:
+        await TaskQueue(on.db).add_event(BATCH, "note", {"kind": told.kind, **told.data})
+
+
+async def test_an_only_key_that_is_spent_costs_a_later_process_nothing_before_its_reset(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """Every run uploaded a recording to be told the same again."""
+    fake.exhausted_keys.add(KEY)
+    done, talk = recording(tmp_path, name="done.mp4"), recording(tmp_path)
+    now = datetime.now(UTC)
+    async with bench(tmp_path / "db", fake.url) as on:
+        fake.exhausted_keys.clear()
+        report = await on.analyze(done)
+        fake.exhausted_keys.add(KEY)
+        with pytest.raises(LimitReached):
+            await on.analyze(talk)
+        await note_remarks(on)
+        assert KEY not in str(on.engine.remarks)
+    seen = len(fake.log)
+    async with bench(tmp_path / "db", fake.url) as on:
+        on.engine.recall(await spent_keys(TaskQueue(on.db), now))
+        assert await on.analyze(done) == report, "answers that are there need no key"
+        with pytest.raises(LimitReached, match="as it told an earlier run") as caught:
+            await on.analyze(talk)
+        assert caught.value.resume_at == next_reset(now).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await note_remarks(on)
+        assert len(fake.log) == seen
+        await TaskQueue(on.db).free_keys(on.engine.buckets)
+        assert await spent_keys(TaskQueue(on.db), now) == {}
+    fake.exhausted_keys.clear()
+    async with bench(tmp_path / "db", fake.url) as on:
+        on.engine.recall({on.engine.buckets[0]: now - timedelta(seconds=1)})
+        assert texts(await on.analyze(talk)) == spoken(talk), "its window has ended"
+
+
+async def test_a_users_own_limit_on_an_only_key_is_forgotten_with_the_process(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    async with bench(tmp_path / "db", fake.url) as on:
+        on.limiter = ApiLimiter({on.engine.buckets[0]: BucketConfig(requests_per_day=1)})
+        await on.analyze(recording(tmp_path, name="first.mp4"))
+        with pytest.raises(LimitReached, match="the daily limit of 1 requests is spent"):
+            await on.analyze(recording(tmp_path))
+        assert list(on.engine.remarks) == []
+
+
+async def test_copies_that_nobody_comes_back_for_are_taken_away(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """After a fallback they lay at the service for two days."""
+    fake.exhausted_keys.add(KEY)
+    talks = [recording(tmp_path, name=f"{number}.mp4") for number in range(3)]
+    async with bench(tmp_path / "db", fake.url) as on:
+        for talk in talks:
+            on.engine._keys[0].limit = None
+            with pytest.raises(LimitReached):
+                await on.analyze(talk)
+        assert len(fake.files) == 3
+        await on.finished_elsewhere(talks[:2])
+        await on.still_open(talks[2])
+        now = datetime.now(UTC)
+        fake.fail("delete", "overloaded")
+        assert await take_away(TaskQueue(on.db), on.engine, BATCH, now) == 1
+        assert [told.kind for told in on.engine.remarks][-1] == "file_left"
+        assert await take_away(TaskQueue(on.db), on.engine, BATCH, now) == 1
+        assert await take_away(TaskQueue(on.db), on.engine, BATCH, now) == 0
+        assert [f.sha256 for f in fake.files.values()] == [talks[2].sha256]
+    async with bench(tmp_path / "db", fake.url, keep_uploads=True) as on:
+        await on.finished_elsewhere(talks[2:])
+        assert await take_away(TaskQueue(on.db), on.engine, BATCH, now) == 0
+    assert len(fake.files) == 1
 
 
 async def test_the_users_own_daily_limit_is_not_taken_for_a_spent_quota_of_the_service(

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -18,8 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.data_models import BatchOptions, TaskStatus, VideoTask
+from gs_video_report.batch.data_models import (
+    BatchOptions,
+    NewTask,
+    TaskStatus,
+    VideoInput,
+    VideoTask,
+)
 from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import JournaledSteps
@@ -33,7 +40,7 @@ from gs_video_report.engines.gemini_files import Uploads
 from gs_video_report.report.model import VideoReport
 from gs_video_report.templates.loader import load_template
 from tests.fakes.gemini import KEY
-from tests.support.queue import BATCH, FakeClock, batch, task
+from tests.support.queue import BATCH, FakeClock, batch, result, task
 
 
 @dataclass
@@ -151,6 +158,28 @@ class Bench:
     async def analyze(self, recording: Recording, **more: Any) -> VideoReport:
         """The report of one recording."""
         return await self.engine.analyze(self.context(recording, **more))
+
+    async def finished_elsewhere(self, recordings: Sequence[Recording]) -> None:
+        """Tasks that another engine has finished."""
+        for one in recordings:
+            queue, row = await self._claimed(one)
+            await queue.complete(row, result())
+
+    async def still_open(self, recording: Recording) -> None:
+        """A task that waits, and was begun before."""
+        queue, row = await self._claimed(recording)
+        await queue.release(row)
+
+    async def _claimed(self, recording: Recording) -> tuple[TaskQueue, VideoTask]:
+        queue = TaskQueue(self.db)
+        video = VideoInput(str(recording.path), size_bytes=1)
+        await queue.add_tasks(BATCH, [NewTask(video, "summary_report")])
+        lock = ProcessLock(self.db.path)
+        lock.acquire()
+        (row,) = await queue.claim(BATCH, f"{lock.process_id}/w0", 1, 60)
+        await queue.set_media(row, recording.sha256, recording.duration_s)
+        lock.close()
+        return queue, row
 
     async def steps(self, name: str) -> list[dict[str, Any]]:
         """Journaled values of one kind of step, in order."""

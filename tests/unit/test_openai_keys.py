@@ -10,7 +10,13 @@ from gs_video_report.config_values import Secret
 from gs_video_report.engines.openai_errors import Failure, classify
 from gs_video_report.engines.openai_keys import REST, KeyRing
 from gs_video_report.engines.openai_options import read_options
-from gs_video_report.errors import AuthenticationError, LimitReached, Refused, RetryableError
+from gs_video_report.errors import (
+    AuthenticationError,
+    GsvrError,
+    LimitReached,
+    Refused,
+    RetryableError,
+)
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -142,3 +148,44 @@ def test_people_are_told_which_of_several_keys_rests_and_not_what_it_is() -> Non
     alone = ring("sk-one")
     alone.set_aside(alone.keys[0], AuthenticationError("refused"), NOW)
     assert alone.remarks == [], "the stop of the batch tells it"
+
+
+class Held:
+    """What a limiter was told."""
+
+    def __init__(self) -> None:
+        self.until: dict[str, datetime] = {}
+
+    def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
+        assert resume_at is not None
+        self.until[bucket] = resume_at
+
+
+def test_an_only_key_that_a_server_called_spent_is_held_back_until_the_time_it_told() -> None:
+    only = ring("sk-one")
+    only.set_aside(only.keys[0], spent(resume_at="2026-11-22T15:00:00Z"), NOW)
+    (told,) = only.remarks
+    assert "sk-one" not in str(told)
+    later, limiter = ring("sk-one"), Held()
+    until = datetime.fromisoformat(told.data["until"])
+    later.recall({told.data["bucket"]: until})
+    later.hold_back(limiter, NOW)  # type: ignore[arg-type]
+    assert limiter.until == {told.data["bucket"]: until}
+    limiter.until.clear()
+    later.hold_back(limiter, until)  # type: ignore[arg-type]
+    assert limiter.until == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LimitReached("no credit", of_key=True),
+        LimitReached("the daily limit of 5 requests is spent", resume_at="2026-11-22T15:00:00Z"),
+        AuthenticationError("refused"),
+    ],
+)
+def test_an_only_key_is_not_remembered_for_what_may_end_at_any_time(error: GsvrError) -> None:
+    """Credit is added, a limit of one's own raised, a key mended: the next run has to see it."""
+    only = ring("sk-one")
+    only.set_aside(only.keys[0], error, NOW)
+    assert only.remarks == []

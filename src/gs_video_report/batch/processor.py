@@ -37,6 +37,7 @@ from gs_video_report.batch.doubt import doubt_of
 from gs_video_report.batch.event_reads import living, runs, waiting_lengths
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
 from gs_video_report.batch.limits import (
+from gs_video_report.batch.leftovers import take_away
     Budget,
     bucket_config,
     make_limiter,
@@ -63,7 +64,7 @@ from gs_video_report.compute import machine
 from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.base import Engine, Needing, Recalling, remarks_of
+from gs_video_report.engines.base import Engine, Needing, Recalling, Remark, remarks_of
 from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.engines.memory_need import shortage
 from gs_video_report.errors import ConfigError, ExitCode, GsvrError, LimitReached, from_os_error
@@ -418,6 +419,7 @@ class BatchProcessor:
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
         self._write_progress(monitor)
+            await self._take_away(queue)
         doubt = await doubt_of(self.database, batch_id)
         message = failed.message if failed else ""
         result = BatchResult(
@@ -550,8 +552,27 @@ class BatchProcessor:
         found = remarks_of(self._engine_now)
         for remark in found[self._remarks_told :]:
             self._remarks_told += 1
-            self._remarks.append(remark.text)
-            self.tell(remark.text, kind=remark.kind, **remark.data)
+            self._tell_remark(remark)
+
+    def _tell_remark(self, remark: Remark) -> None:
+        self._remarks.append(remark.text)
+        self.tell(remark.text, kind=remark.kind, **remark.data)
+
+    async def _take_away(self, queue: TaskQueue) -> None:
+        """Copies at a service that were kept for videos which another engine has finished."""
+        last = self._engine_now
+        for name in dict.fromkeys((self.row.options.engine, *self.row.options.fallback)):
+            if last is not None and last.capabilities.name == name:
+                engine = last
+            else:
+                try:
+                    engine = self._engine(name)
+                except GsvrError:  # it could not be made, so it was not used
+                    continue
+            await take_away(queue, engine, self.row.batch_id, datetime.now(UTC))
+            for remark in () if engine is last else remarks_of(engine):
+                self._tell_remark(remark)
+        self._tell_remarks()
 
     def count_finished(self) -> None:
         """A task ended: checkpoints are also taken by number."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any
 
 from gs_video_report.batch.batch_store import BatchStore
@@ -23,6 +23,8 @@ from gs_video_report.batch.task_moves import add_events
 from gs_video_report.errors import NotFoundError, UsageError
 
 PAGE = 500
+KEY_FREED = "key_freed"
+"""Of a note: the key of a bucket is not set aside any more."""
 
 
 class TaskReads(BatchStore):
@@ -138,13 +140,29 @@ class TaskReads(BatchStore):
         """Keys that a provider refused, or whose day was spent, from `since` (ISO-8601 UTC) on.
 
         Each: at, kind (`key_refused`, `key_spent`), bucket, reason, until (ISO-8601; empty: not
-        known); the newest of a bucket.
+        known); the newest of a bucket, unless it was freed later (`free_keys`).
         """
         rows = await self.db.read(query("keys_set_aside"), (since,))
         found = ({"at": row["at"], **json.loads(row["data"])} for row in rows)
-        newest = {str(one.get("bucket", "")): one for one in found}
+        last = {str(one.get("bucket", "")): one for one in found}
+        newest = {name: one for name, one in last.items() if one["kind"] != KEY_FREED}
         names = ("at", "kind", "bucket", "reason", "until")
         return [{name: str(one.get(name, "")) for name in names} for one in newest.values()]
+
+    async def free_keys(self, buckets: Iterable[str]) -> None:
+        """The keys of these buckets are not set aside any more."""
+        facts = [json_text({"kind": KEY_FREED, "bucket": bucket}) for bucket in buckets]
+        events = [(self._now(), None, None, "note", one) for one in facts]
+        await self.db.write(lambda connection: add_events(connection, events))
+
+    async def uploads_left(self, batch_id: str, since: str) -> list[dict[str, Any]]:
+        """Copies at a service, made from `since` (ISO-8601 UTC) on, of finished videos of a batch.
+
+        Each: fingerprint, part, params, value (JSON) of the journal's step, shown (the video).
+        None of a recording that an open task of any batch may need.
+        """
+        rows = await self.db.read(query("uploads_left"), (batch_id, since))
+        return [dict(row) for row in rows]
 
     async def tasks_owed(self, batch_id: str) -> set[int]:
         """Running tasks whose answers a service has been asked for as a job, and not given yet."""

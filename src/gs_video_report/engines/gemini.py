@@ -25,7 +25,13 @@ from typing import Any
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_report, stages
 from gs_video_report.engines import gemini_segments as seg
-from gs_video_report.engines.base import EngineCapabilities, Estimate, Remark, TaskContext
+from gs_video_report.engines.base import (
+    EngineCapabilities,
+    Estimate,
+    LeftCopy,
+    Remark,
+    TaskContext,
+)
 from gs_video_report.engines.gemini_batch import POLL_S, SETTLE_S, BatchLane
 from gs_video_report.engines.gemini_client import (
     Connection,
@@ -34,7 +40,7 @@ from gs_video_report.engines.gemini_client import (
     check_installed,
     no_key,
 )
-from gs_video_report.engines.gemini_errors import hidden_video
+from gs_video_report.engines.gemini_errors import day_was_spent, hidden_video
 from gs_video_report.engines.gemini_files import Uploads
 from gs_video_report.engines.gemini_options import (
     DEFAULT_ANSWER_TOKENS,
@@ -172,6 +178,19 @@ class GeminiEngine:
         for key in self._keys:
             key.spent_until = spent.get(bucket_name(self.options.model, key.id))
 
+    async def take_away(self, copies: Sequence[LeftCopy]) -> list[LeftCopy]:
+        """See `engines.base.Leaving`."""
+        if self.options.keep_uploads:
+            return []
+        gone: list[LeftCopy] = []
+        for key in self._keys:
+            mine = [copy for copy in copies if copy.params.get("key") == key.id]
+            if not mine:
+                continue
+            async with self._connected(key) as link:
+                gone += await self.uploads.take_away(link, mine)
+        return gone
+
     async def prepare(self, compute: ComputeBackend) -> None:
         """Raise DependencyMissing or AuthenticationError before anything starts."""
         check_installed()
@@ -242,20 +261,34 @@ class GeminiEngine:
             except LimitReached as error:
                 if error.resume_at is None or error.is_budget:
                     raise  # the user's own limit: another key would not help
-                if key.limit is None:
-                    self._set_aside(key, "key_spent", error.message, error.resume_at)
+                if key.limit is None or self._is_single:
+                    self._set_aside(key, "key_spent", error.message, self._until(error))
                 key.limit = error
             except AuthenticationError as error:
                 if key.refused is None:
                     self._set_aside(key, "key_refused", error.message)
                 key.refused = error
 
+    @property
+    def _is_single(self) -> bool:
+        return len(self._keys) < 2
+
+    def _until(self, error: LimitReached) -> str:
+        """When a key can go on; of a single one only if the service itself told."""
+        told = "quota" in error.data or not self._is_single
+        return (error.resume_at or "") if told else ""
+
     def _set_aside(self, key: _Key, kind: str, why: str, until: str = "") -> None:
-        """Tell about one key of several; a single one stops the batch, which tells it."""
-        if len(self._keys) < 2:
+        """Tell about one key of several, or that later runs leave a single one alone.
+
+        A single one that is refused stops the batch, which tells it, and may be mended any time.
+        """
+        if not key.is_fresh(datetime.now(UTC)) or (self._is_single and not until):
             return
         number = self._keys.index(key) + 1
         text = f"gemini: key {number} of {len(self._keys)} (id {key.id}) is set aside: {why}"
+        if self._is_single:
+            text = f"gemini: the key (id {key.id}) is spent: it is not asked with before its reset"
         bucket = bucket_name(self.options.model, key.id)
         if not any(r.text == text for r in self.uploads.remarks):
             data = {"bucket": bucket, "reason": why, "until": until}
@@ -324,6 +357,8 @@ class GeminiEngine:
         """`fetch`, with model and key looked at first: a wrong one costs no upload."""
 
         async def run() -> RemoteFile:
+            if not key.is_fresh(datetime.now(UTC)) and key.spent_until is not None:
+                raise day_was_spent(key.spent_until)
             async with key.checking:
                 if not key.checked:
                     # what may pass, or is only about this question, shows with the upload

@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from gs_video_report.engines.base import Remark, TaskContext
+from gs_video_report.engines import stages
+from gs_video_report.engines.base import LeftCopy, Remark, TaskContext
 from gs_video_report.engines.gemini_client import (
     Connection,
     RemoteFile,
@@ -50,6 +51,7 @@ MAX_GENERATIONS = 64
 ACTIVE_TIMEOUT_S = 1800.0
 LAST_CALL_S = 10.0
 """For deleting, which nobody waits for."""
+DELETIONS_AT_ONCE = 4
 
 
 @dataclass(slots=True)
@@ -109,6 +111,21 @@ class Uploads:
             )
         )
 
+    async def take_away(self, link: Connection, copies: Sequence[LeftCopy]) -> list[LeftCopy]:
+        """Delete copies that earlier runs left; those that are gone. Raises nothing on purpose."""
+        gone: list[LeftCopy] = []
+
+        async def one(copy: LeftCopy) -> None:
+            try:
+                async with asyncio.timeout(LAST_CALL_S):
+                    self.counts.deleted += await link.delete_file(copy.name)
+                gone.append(copy)
+            except (GsvrError, TimeoutError) as error:
+                self.left_there(copy.shown, _why(error))
+
+        await stages.bounded((one(copy) for copy in copies), limit=DELETIONS_AT_ONCE)
+        return gone
+
     def forget(self, upload: Upload) -> None:
         """Called when the last user has left."""
         self._held.pop((upload.link.key_id, upload.ctx.fingerprint), None)
@@ -151,8 +168,7 @@ class Upload:
             self._left_there(error)
 
     def _left_there(self, error: Exception) -> None:
-        why = error.message if isinstance(error, GsvrError) else "no answer in time"
-        self.owner.left_there(self.ctx.media.display_name, why.removeprefix("uploaded file: "))
+        self.owner.left_there(self.ctx.media.display_name, _why(error))
 
     async def _delete_all(self) -> None:
         """Delete every upload, also those that an earlier process made, and note that."""
@@ -304,6 +320,11 @@ class Upload:
         """The life of a file counts from now on our clock if that ends earlier."""
         until = (self.owner.now() + LIFE).isoformat()
         return RemoteFile(**{**asdict(file), "expires_at": _earlier(file.expires_at, until)})
+
+
+def _why(error: Exception) -> str:
+    why = error.message if isinstance(error, GsvrError) else "no answer in time"
+    return why.removeprefix("uploaded file: ")
 
 
 class _Absent(Exception):

@@ -3,7 +3,8 @@
 True here: a key whose account is spent rests until the time the server told, or for an hour when
 it told none; a refused one rests for the life of the process. The answers it was paid for stay
 in the journal, so another key goes on where it stopped. The user's own limits are no key's fault.
-People are told which one of several rests (`remarks`).
+People are told which one of several rests (`remarks`). A single one that is spent until a time
+that the server told is not asked with by later processes before that time.
 Never: shows a key, sends anything.
 Raises: why no key may be used, once all of them rest.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gs_video_report.engines import stages
-from gs_video_report.engines.base import Remark
+from gs_video_report.engines.base import Limiter, Remark
 from gs_video_report.engines.openai_client import ChatClient
 from gs_video_report.engines.openai_options import Key, OpenAIOptions
 from gs_video_report.errors import AuthenticationError, GsvrError, LimitReached
@@ -68,6 +69,12 @@ class KeyRing:
         for key in self.keys:
             key.spent_until = spent.get(self.bucket(key, self._model))
 
+    def hold_back(self, limiter: Limiter, now: datetime | None = None) -> None:
+        """Send nothing with a single key of which an earlier process was told that it is spent."""
+        for key in self.keys if len(self.keys) == 1 else ():
+            if key.spent_until is not None and not key.is_fresh(now or datetime.now(UTC)):
+                limiter.exhaust(self.bucket(key, self._model), key.spent_until)
+
     def pick(self, fingerprint: str, now: datetime | None = None) -> KeyInUse:
         """The key for a recording, always the same one while it may be used.
 
@@ -100,15 +107,27 @@ class KeyRing:
         return True
 
     def _tell(self, key: KeyInUse, kind: str, error: GsvrError, until: str = "") -> None:
-        """About one key of several; a single one stops the batch, which tells it."""
-        if len(self.keys) < 2 or key.error is not None:
+        """About one key of several, or that later runs leave a single one alone.
+
+        A single one that is refused stops the batch, which tells it, and may be mended any time.
+        """
+        single = len(self.keys) < 2
+        if key.error is not None or (single and not _is_window(key, error)):
             return
         number, name = self.keys.index(key) + 1, key.client.key_name
         text = f"openai: key {number} of {len(self.keys)} (id {name}) is set aside: {error.message}"
+        if single:
+            text = f"openai: the key (id {name}) is spent: it is not asked with before its reset"
         data = {
             "bucket": self.bucket(key, self._model), "reason": error.message, "until": until,
         }  # fmt: skip
         self.remarks.append(Remark(kind, text, data))
+
+
+def _is_window(key: KeyInUse, error: GsvrError) -> bool:
+    """Whether the server told until when its key is spent, and this process was told just now."""
+    told = isinstance(error, LimitReached) and error.resume_at is not None
+    return told and bool(error.data.get("of_key")) and key.client.has_key
 
 
 def is_of_key(error: LimitReached) -> bool:

@@ -90,6 +90,13 @@ def set_aside_lines(keys: Sequence[Mapping[str, str]]) -> list[str]:
     return lines
 
 
+def freed_lines(keys: Sequence[Mapping[str, str]]) -> list[str]:
+    """Keys that are used again from now on."""
+    buckets = [one["bucket"].partition("/") for one in keys]
+    lines = [f"{name} key {rest.rpartition('/')[2]} is tried again." for name, _, rest in buckets]
+    return lines or ["No key is set aside."]
+
+
 def quota_lines(rows: Sequence[Mapping[str, Any]], since: datetime, reset: datetime) -> list[str]:
     """The same for people; times in the zone of this machine."""
     if not rows:

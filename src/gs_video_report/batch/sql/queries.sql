@@ -346,6 +346,16 @@ SELECT part FROM steps WHERE fingerprint = :fingerprint AND name = :name AND par
 -- name: steps_done
 SELECT count(*) AS steps FROM steps WHERE fingerprint = :fingerprint AND name = :name;
 
+-- name: uploads_left
+SELECT s.fingerprint, s.part, s.params, s.value, min(t.source) AS shown
+FROM tasks AS t JOIN steps AS s ON s.fingerprint = t.fingerprint AND s.name = 'upload'
+WHERE t.batch_id = ? AND t.status IN ('completed', 'skipped') AND s.created_at >= ?
+  AND NOT EXISTS (SELECT 1 FROM steps AS d WHERE d.fingerprint = s.fingerprint
+    AND d.name = 'upload_deleted' AND d.part = s.part AND d.params = s.params)
+  AND s.fingerprint NOT IN (SELECT fingerprint FROM tasks
+    WHERE fingerprint IS NOT NULL AND status IN ('pending', 'running', 'retrying'))
+GROUP BY s.fingerprint, s.part, s.params, s.value;
+
 -- name: tasks_owed
 SELECT task_id FROM tasks AS t WHERE batch_id = ? AND status = 'running'
   AND EXISTS (SELECT 1 FROM steps AS s WHERE s.fingerprint = t.fingerprint
@@ -391,7 +401,8 @@ WHERE batch_id = ? AND kind = ?;
 
 -- name: keys_set_aside
 SELECT at, data FROM events WHERE kind = 'note' AND at >= ?
-  AND json_extract(data, '$.kind') IN ('key_refused', 'key_spent') ORDER BY event_id;
+  AND json_extract(data, '$.kind') IN ('key_refused', 'key_spent', 'key_freed')
+ORDER BY event_id;
 
 -- name: learned_rate
 SELECT at, learned FROM rates WHERE bucket = ?;
