@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -308,6 +309,7 @@ def _tell_verify(report: commands.VerifyReport, json: bool, tail: str) -> None:
 
 async def render(access: ProcessCommand, faces: Faces, ref: str, template: str | None) -> int:
     """`gsvr batch render`: 0 when all were rendered, 3 when some could not be."""
+    from gs_video_report.batch.batch_lock import rewriting
     from gs_video_report.batch.finisher import settle
     from gs_video_report.batch.render import render_batch
     from gs_video_report.cache import ArtifactStore
@@ -318,17 +320,19 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
 
     config = app.load(access)
     folder = Path(config.value("template_dir"))
-    async with queue_of(config, read_only=False) as queue, ProcessBackend() as compute:
-        with counted(sys.stderr, "reports rendered", faces.json) as told:
-            done = await render_batch(queue, ref, compute, template, told, folder)
-        if done.rendered:
-            row = await queue.get_batch(ref)
-            cache = ArtifactStore(
-                Path(row.options.cache_dir), int(config.value("cache_limit_bytes"))
-            )
-            done.problems += await settle(
-                queue, row, compute, cache, app.command_tail(access), "render"
-            )
+    async with queue_of(config, read_only=False) as queue:
+        row = await queue.get_batch(ref)
+        # Another template has folders of its own; the reports that are there may go on growing.
+        is_in_place = template is None or template == row.options.template
+        hold = rewriting(queue.db.path, row.batch_id) if is_in_place else nullcontext()
+        async with hold, ProcessBackend() as compute:
+            with counted(sys.stderr, "reports rendered", faces.json) as told:
+                done = await render_batch(queue, ref, compute, template, told, folder)
+            if done.rendered:
+                limit_bytes = int(config.value("cache_limit_bytes"))
+                cache = ArtifactStore(Path(row.options.cache_dir), limit_bytes)
+                tail = app.command_tail(access)
+                done.problems += await settle(queue, row, compute, cache, tail, "render")
     problems = [{"ref": r, "code": e.code, "message": e.message} for r, e in done.problems]
     code = int(ExitCode.PARTIAL) if problems else OK
     if faces.json:

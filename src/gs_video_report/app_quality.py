@@ -55,6 +55,7 @@ async def retry_quality(
 
     `alone`: given without the flags that are about failed videos.
     """
+    from gs_video_report.batch.batch_lock import rewriting
     from gs_video_report.batch.finisher import settle
     from gs_video_report.batch.relisten import relisten_batch
     from gs_video_report.cache import ArtifactStore
@@ -75,7 +76,10 @@ async def retry_quality(
         row = await queue.get_batch(ref.partition(":")[0])
         limit_bytes = int(config.value("cache_limit_bytes"))
         cache = ArtifactStore(Path(row.options.cache_dir), limit_bytes)
-        async with ProcessBackend(row.options.compute_processes or None) as compute:
+        async with (
+            rewriting(queue.db.path, row.batch_id),
+            ProcessBackend(row.options.compute_processes or None) as compute,
+        ):
             with counted(sys.stderr, "reports heard again", faces.json or faces.quiet) as told:
                 done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
             if done.redone:

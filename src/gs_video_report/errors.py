@@ -449,6 +449,13 @@ class UsageError(GsvrError):
     exit_code = ExitCode.USAGE
 
 
+class BatchInUse(UsageError):
+    """Another process has the batch, or the whole database, in hand."""
+
+    code = "E_BATCH_IN_USE"
+    exit_code = ExitCode.LOCKED
+
+
 class ConfigError(UsageError):
     """A configuration file, variable or flag holds an unknown key or a bad value."""
 

@@ -91,8 +91,12 @@ class Scene:
 
     def gsvr(self, *words: str) -> int:
         """Another command on the same database; the exit code."""
-        command = [sys.executable, "-m", "gs_video_report", *words, "--db", str(self.database)]
-        return self._popen(command).wait(timeout=SLOWEST_RUN_S)
+        return self.command_on(*words).wait(timeout=SLOWEST_RUN_S)
+
+    def command_on(self, *words: str, on_database: bool = True) -> subprocess.Popen[bytes]:
+        """Start another command, on the same database if it takes one."""
+        where = ("--db", str(self.database)) if on_database else ()
+        return self._popen([sys.executable, "-m", "gs_video_report", *words, *where])
 
     def _popen(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:

@@ -85,6 +85,25 @@ def _try_remove(path: Path, *, remove: bool) -> bool:
         os.close(fd)
 
 
+def open_lock_file(path: Path) -> int:
+    """A descriptor of the file, made with its folder if needed; not locked yet.
+
+    Raises: DatabaseReadOnly, DiskFullError.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(path, flags, 0o644)
+        except FileNotFoundError:  # a process that ended in between removed the empty folder
+            continue
+        except OSError as error:
+            where = path.parent
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(f"{where}: no space left on the disk") from error
+            raise DatabaseReadOnly(f"{where}: cannot be written ({error.strerror})") from error
+
+
 class ProcessLock:
     """Says "I am alive" to every other process on the same database, until closed or killed.
 
@@ -110,24 +129,13 @@ class ProcessLock:
             DiskFullError: no space for the file.
         """
         while self._fd is None:
-            fd = self._open()
+            fd = open_lock_file(self.path)
             fcntl.flock(fd, fcntl.LOCK_EX)
             if is_at(fd, self.path):
                 self._fd = _held[self.process_id] = fd
             else:  # a cleaner unlinked it between open and lock
                 os.close(fd)
         return self
-
-    def _open(self) -> int:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            return os.open(self.path, flags, 0o644)
-        except OSError as error:
-            where = self.path.parent
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(f"{where}: no space left on the disk") from error
-            raise DatabaseReadOnly(f"{where}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         """Remove the file and let go. Idempotent; tasks still leased return at the next poll."""

@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.batch_lock import working_on
 from gs_video_report.batch.checkpoint_cadence import Cadence
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import (
@@ -183,16 +184,23 @@ class BatchProcessor:
         lock = ProcessLock(self.database.path)
         lock.acquire()
         try:
-            if await self._nothing_to_do(queue):
-                await asyncio.to_thread(sweep_temps, Path(options.output_dir))
-                return await self._already_done(queue, started)
-            await self.database.wait_longer(LOCK_PATIENCE_S)
-            load_template(options.template, options.user_templates)
-            _make_output_dir(options.output_dir)
-            return await self._with_compute(queue, lock, started)
+            async with working_on(self.database.path, self.row.batch_id):
+                return await self._run_or_tell(queue, lock, started)
         finally:
             remove_dead(self.database.path)
             lock.close()
+
+    async def _run_or_tell(
+        self, queue: TaskQueue, lock: ProcessLock, started: float
+    ) -> BatchResult:
+        options = self.row.options
+        if await self._nothing_to_do(queue):
+            await asyncio.to_thread(sweep_temps, Path(options.output_dir))
+            return await self._already_done(queue, started)
+        await self.database.wait_longer(LOCK_PATIENCE_S)
+        load_template(options.template, options.user_templates)
+        _make_output_dir(options.output_dir)
+        return await self._with_compute(queue, lock, started)
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
         """All tasks have ended and the library page is there."""

@@ -5,8 +5,9 @@ through the normal runner, so that everything else comes from the journal. A tas
 if anything fails (the recording is gone), its report stays as it was.
 Never: sends anything anywhere, touches reports whose words were not recognised on this machine,
 hears a stretch a third time.
-Raises: NotFoundError; UsageError while a process works on the batch; DependencyMissing,
-ModelMissing; FatalError (disk full).
+Its caller holds the batch alone (`batch_lock.rewriting`): a run that wrote the same report at the
+same time would leave files that are not those of the database.
+Raises: NotFoundError; DependencyMissing, ModelMissing; FatalError (disk full).
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from gs_video_report.batch.commands import batch_state
 from gs_video_report.batch.data_models import BatchOptions, BatchRow, TaskResult, VideoTask
 from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
 from gs_video_report.batch.step_journal import StepJournal
@@ -31,7 +31,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.engines.local import LocalEngine
-from gs_video_report.errors import FatalError, GsvrError, PermanentError, UsageError
+from gs_video_report.errors import FatalError, GsvrError, PermanentError
 from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.quality import Quality, assess
@@ -104,12 +104,6 @@ async def relisten_batch(
     chosen = choose(found, below, report)
     if not chosen:
         return report
-    state = await batch_state(queue, found.row.batch_id)
-    if state.live:
-        raise UsageError(
-            f"a process works on batch {found.row.batch_id}, so its reports may still change",
-            hint="wait until it ends, or pause it first",
-        )
     hearer = _Hearer(queue, found.row, compute, cache)
     await hearer.engine.prepare(compute)
     done = 0

@@ -3,7 +3,8 @@
 Rule: a sound database is the newer truth and a checkpoint only names the batch. A database that is
 missing, or that is damaged (it is moved aside, never deleted), is rebuilt from the checkpoint, and
 the outputs on disk are checked by size and SHA-256: what does not match is done again.
-Raises: NotFoundError, CheckpointError, DatabaseCorrupt (no usable checkpoint).
+One process at a time does so, and only while no other works with the file.
+Raises: NotFoundError, CheckpointError, DatabaseCorrupt (no usable checkpoint), BatchInUse.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from gs_video_report.batch.batch_lock import rebuilding
 from gs_video_report.batch.checkpoint_manager import (
     Checkpoint,
     CheckpointManager,
@@ -36,6 +38,16 @@ async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch |
         The database, and the batch when the reference was a checkpoint (or a rebuild was needed);
         None means: look `ref` up in the database.
     """
+    try:
+        database = await _open_sound(path)
+    except (NotFoundError, DatabaseCorrupt):
+        await asyncio.to_thread(_find, path, ref)  # before anything is made or moved
+        async with rebuilding(path):  # and look again: another command may have rebuilt it
+            return await _open_or_rebuild(path, ref)
+    return await _with_known(database, path, ref)
+
+
+async def _open_or_rebuild(path: Path, ref: str) -> tuple[Database, OpenedBatch | None]:
     notes: list[str] = []
     try:
         database = await _open_sound(path)
@@ -44,10 +56,16 @@ async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch |
         checkpoint = await asyncio.to_thread(_find, path, ref)
         return await _rebuild(path, checkpoint, notes)
     except DatabaseCorrupt:
-        checkpoint = await asyncio.to_thread(_find, path, ref)  # before anything is moved
+        checkpoint = await asyncio.to_thread(_find, path, ref)
         kept = await asyncio.to_thread(_move_aside, path)
         notes.append(f"the database is damaged; it was kept as {kept.name}")
         return await _rebuild(path, checkpoint, notes)
+    return await _with_known(database, path, ref)
+
+
+async def _with_known(
+    database: Database, path: Path, ref: str
+) -> tuple[Database, OpenedBatch | None]:
     try:
         return database, await _known(database, path, ref)
     except BaseException:

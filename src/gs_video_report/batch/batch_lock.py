@@ -1,0 +1,103 @@
+"""Who may change the finished reports of a batch: many runs at a time, or one rewriting command.
+
+Truth: a kernel lock on `.<db name>.workers/batch-<id>.lock` beside the database. Runs share it; a
+command that writes finished reports anew (a second hearing, rendering in place, rebuilding a
+database) has it alone. The kernel drops it with the process, whatever ended it.
+Order: as in `process_lock`: created, locked, then checked to be still the file with its name; it is
+unlinked only by who has it alone.
+Never: opens the database; waits longer than a cleaner holds a file.
+Raises: BatchInUse, DatabaseReadOnly, DiskFullError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gs_video_report.batch.process_lock import open_lock_file, remove_dead, workers_dir
+from gs_video_report.errors import BatchInUse
+from gs_video_report.files import is_at
+
+TRIES = 20
+PAUSE_S = 0.05
+"""A cleaner that looks whether the holder is dead has the lock for a moment, too."""
+
+
+@asynccontextmanager
+async def working_on(db_path: Path, batch_id: str) -> AsyncIterator[None]:
+    """Hold the batch together with other runs. Raises: BatchInUse while a command rewrites it."""
+    refusal = BatchInUse(
+        f"the finished reports of batch {batch_id} are being written anew by another command",
+        hint="run the same command again when that one has ended",
+    )
+    async with _held(db_path, f"batch-{batch_id}", fcntl.LOCK_SH, refusal):
+        yield
+
+
+@asynccontextmanager
+async def rewriting(db_path: Path, batch_id: str) -> AsyncIterator[None]:
+    """Hold the batch alone. Raises: BatchInUse while a process works on it."""
+    refusal = BatchInUse(
+        f"a process works on batch {batch_id}, so its reports may still change",
+        hint="wait until it ends, or pause it first",
+    )
+    async with _held(db_path, f"batch-{batch_id}", fcntl.LOCK_EX, refusal):
+        yield
+
+
+@asynccontextmanager
+async def rebuilding(db_path: Path) -> AsyncIterator[None]:
+    """Hold the whole file alone, to put another one in its place.
+
+    Raises: BatchInUse while another command does, or a process works with the file.
+    """
+    refusal = BatchInUse(
+        f"{db_path}: another process works with it, so it cannot be rebuilt now",
+        hint="stop that process, then run the same command again",
+    )
+    async with _held(db_path, "rebuild", fcntl.LOCK_EX, refusal):
+        remove_dead(db_path)
+        others = [f for f in workers_dir(db_path).glob("*.lock") if f.stem != "rebuild"]
+        if others:
+            raise refusal
+        yield
+
+
+@asynccontextmanager
+async def _held(db_path: Path, name: str, kind: int, refusal: BatchInUse) -> AsyncIterator[None]:
+    path = workers_dir(db_path) / f"{name}.lock"
+    fd = await _acquire(path, kind, refusal)
+    try:
+        yield
+    finally:
+        _release(fd, path)
+
+
+async def _acquire(path: Path, kind: int, refusal: BatchInUse) -> int:
+    for _ in range(TRIES):
+        fd = open_lock_file(path)
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+            if is_at(fd, path):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            await asyncio.sleep(PAUSE_S)
+        else:  # a cleaner unlinked it between open and lock
+            os.close(fd)
+    raise refusal
+
+
+def _release(fd: int, path: Path) -> None:
+    """Let go; the last one takes the file away."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty, or already gone
+        path.parent.rmdir()
+    os.close(fd)
