@@ -17,9 +17,9 @@ from gs_video_report.report.model import Segment, Slide, VideoReport
 from gs_video_report.report.page import (
     asset,
     data_uri,
-    environment,
     island,
     language_name,
+    page_template,
     policy,
     trusted,
 )
@@ -44,7 +44,7 @@ def to_html(
     css = asset("base.css") + asset("report.css")
     script = asset("report.js")
     labels = labels_for(template.language, template.labels)
-    page = environment().from_string(asset("report.html.j2"))
+    page = page_template("report.html.j2")
     text = page.render(
         report=report,
         media=report.media,

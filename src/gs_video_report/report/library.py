@@ -24,9 +24,9 @@ from gs_video_report.report.library_card import LibraryEntry, card_of, text_of
 from gs_video_report.report.md_text import plain_line
 from gs_video_report.report.page import (
     asset,
-    environment,
     island,
     language_name,
+    page_template,
     policy,
     trusted,
 )
@@ -188,26 +188,22 @@ def _page(found: _Collector, info: LibraryInfo) -> bytes:
         "labels": {k: labels[k] for k in _JS_LABELS},
         "names": {code: language_name(code) for code in found.languages},
     }
-    text = (
-        environment()
-        .from_string(asset("library.html.j2"))
-        .render(
-            info=info,
-            title=plain_line(info.title) or labels["library"],
-            L=labels,
-            ui=ui_language(info.language),
-            csp=policy(css, [script], files=True),
-            css=trusted(css),
-            js=trusted(script),
-            island=island(data),
-            total=sum(found.statuses.values()),
-            statuses=_ordered(found.statuses),
-            languages=[(c, language_name(c), n) for c, n in found.languages.most_common()],
-            media=clock(found.media_s),
-            doubtful=found.doubtful,
-            groups=[_shown(g) for g in group_failures(found.failures)],
-            plain_links=found.plain_links,
-        )
+    text = page_template("library.html.j2").render(
+        info=info,
+        title=plain_line(info.title) or labels["library"],
+        L=labels,
+        ui=ui_language(info.language),
+        csp=policy(css, [script], files=True),
+        css=trusted(css),
+        js=trusted(script),
+        island=island(data),
+        total=sum(found.statuses.values()),
+        statuses=_ordered(found.statuses),
+        languages=[(c, language_name(c), n) for c, n in found.languages.most_common()],
+        media=clock(found.media_s),
+        doubtful=found.doubtful,
+        groups=[_shown(g) for g in group_failures(found.failures)],
+        plain_links=found.plain_links,
     )
     return text.encode("utf-8", "replace")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
     from markupsafe import Markup
 
 ASSETS = Path(__file__).with_name("assets")
@@ -47,6 +47,12 @@ LANGUAGE_NAMES = {
 def asset(name: str) -> str:
     """The text of a file in `assets/`."""
     return (ASSETS / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def page_template(name: str) -> Template:
+    """A page of `assets/`, compiled once in the life of the process."""
+    return environment().from_string(asset(name))
 
 
 @functools.cache

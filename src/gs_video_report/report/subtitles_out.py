@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gs_video_report.report.model import Chapter, Segment
 from gs_video_report.report.timefmt import clock, srt_time, to_ms, vtt_time
@@ -127,9 +128,10 @@ def youtube_chapters(chapters: Sequence[Chapter], duration_s: float) -> str | No
 
 def columns(text: str) -> int:
     """Width on a terminal or screen: wide characters take 2, combining marks none."""
-    return sum(_char_columns(c) for c in text)
+    return len(text) if text.isascii() else sum(map(_char_columns, text))
 
 
+@lru_cache(maxsize=8192)
 def _char_columns(char: str) -> int:
     if unicodedata.combining(char) or unicodedata.category(char) in ("Cf", "Mn", "Me"):
         return 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from gs_video_report.errors import TemplateError
@@ -37,12 +38,13 @@ _KEPT_FILTERS = (
 _DICT_METHODS = frozenset({"items", "keys", "values", "get"})
 
 
-def undeclared(source: str, where: str) -> set[str]:
+@lru_cache(maxsize=32)
+def undeclared(source: str, where: str) -> frozenset[str]:
     """Names that `source` needs from outside. Raises: TemplateError when it does not parse."""
     from jinja2 import meta
 
     env = _environment({})
-    return set(meta.find_undeclared_variables(_parse(env, source, where)))
+    return frozenset(meta.find_undeclared_variables(_parse(env, source, where)))
 
 
 def render(
