@@ -420,10 +420,6 @@ async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
     return OK
 
 
-async def release_doubtful(config_file: Path | None, db: str | None, json: bool, yes: bool) -> int:
-    """`gsvr quota --release-doubtful`: what killed runs had set aside counts as not spent."""
-    from gs_video_report.batch.doubt import held_by_dead, let_go
-    from gs_video_report.terminal.quota import doubtful_lines
 async def retry_spent(config_file: Path | None, db: str | None, json: bool) -> int:
     """`gsvr quota --retry-spent`: keys that were found spent are asked with again."""
     from gs_video_report.batch.limits import KEY_MEMORY
@@ -443,6 +439,10 @@ async def retry_spent(config_file: Path | None, db: str | None, json: bool) -> i
     return OK
 
 
+async def release_doubtful(config_file: Path | None, db: str | None, json: bool, yes: bool) -> int:
+    """`gsvr quota --release-doubtful`: what killed runs had set aside counts as not spent."""
+    from gs_video_report.batch.doubt import held_by_dead, let_go
+    from gs_video_report.terminal.quota import doubtful_lines
     from gs_video_report.terminal.styles import money
 
     command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)
