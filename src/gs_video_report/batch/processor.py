@@ -37,8 +37,8 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.doubt import doubt_of
 from gs_video_report.batch.event_reads import living, runs, waiting_lengths
 from gs_video_report.batch.finisher import INDEX, BatchPages, write_batch_pages
-from gs_video_report.batch.limits import (
 from gs_video_report.batch.leftovers import take_away
+from gs_video_report.batch.limits import (
     Budget,
     bucket_config,
     make_limiter,
@@ -419,6 +419,7 @@ class BatchProcessor:
         status, exit_code = judge(outcome, counts, signals)
         pages, failed = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
+            await self._take_away(queue)
             pages, failed = await self._pages(queue, parts.cache, parts.compute)
             exit_code = failed.exit_code if failed else exit_code
         # Once more: a compute process may have been killed in mid-write since the start.
@@ -427,7 +428,6 @@ class BatchProcessor:
         await checkpoints.write(batch_id, str(outcome.reason))
         monitor.counts(counts)
         self._write_progress(monitor)
-            await self._take_away(queue)
         doubt = await doubt_of(self.database, batch_id)
         message = failed.message if failed else ""
         result = BatchResult(
