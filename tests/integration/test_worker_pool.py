@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.attempt_control import TaskControl
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchRow,
@@ -24,9 +25,10 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.run_outcome import StopReason
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import MeteredLimiter
-from gs_video_report.batch.worker_pool import StopReason, TaskControl, WorkerPool
+from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.errors import (
     ComputeCrashed,
     DiskFullError,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.attempt_control import TaskControl
 from gs_video_report.batch.data_models import (
     BatchOptions,
     NewTask,
@@ -30,7 +31,6 @@ from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import JournaledSteps
-from gs_video_report.batch.worker_pool import TaskControl
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import jobs

@@ -17,8 +17,8 @@ from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchSta
 from gs_video_report.batch.event_reads import batch_story
 from gs_video_report.batch.performance_optimizer import Change
 from gs_video_report.batch.processor import BatchProcessor, _TuningLog
+from gs_video_report.batch.run_outcome import PoolOutcome, StopReason
 from gs_video_report.batch.run_record import RunRecord
-from gs_video_report.batch.worker_pool import PoolOutcome, StopReason
 from gs_video_report.terminal.frame import Screen, frame, row_text
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.styles import glyphs_for

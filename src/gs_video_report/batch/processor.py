@@ -51,6 +51,7 @@ from gs_video_report.batch.performance_optimizer import Change, MemoryTuner, fir
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, is_held_here, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
+from gs_video_report.batch.run_outcome import PoolOutcome, StopReason, judge, really
 from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.run_trace import RunTrace, TracedJournal, limiter_facts
 from gs_video_report.batch.snapshot import display_name
@@ -59,7 +60,7 @@ from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.stop_signals import StopSignals
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner, StageListener
-from gs_video_report.batch.worker_pool import PoolOutcome, StopReason, WorkerPool
+from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.cache import DEFAULT_LIMIT_BYTES, ArtifactStore
 from gs_video_report.compute import machine
 from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
@@ -393,7 +394,7 @@ class BatchProcessor:
 
     def _first_signal(self, monitor: ProgressMonitor) -> None:
         monitor.stopping()
-        busy = self._pool.statistics().busy if self._pool else 0
+        busy = self._pool.busy if self._pool else 0
         self.printer.interrupted(stopping_text(busy, STOP_GRACE_S))
         if self._pool is not None:
             self._pool.stop(STOP_GRACE_S)
@@ -662,40 +663,6 @@ class BatchProcessor:
                 cadence.taken(began, time.monotonic())
 
 
-def really(
-    outcome: PoolOutcome, counts: BatchCounts, asked: BatchStatus | None = None
-) -> PoolOutcome:
-    """A stop that came when every video had ended of itself stopped nothing; a cancellation that
-    left the workers nothing to do stopped them, even if they did not hear of it. Pure.
-
-    Args:
-        asked: the state of the batch in the database.
-    """
-    stops = (StopReason.STOPPED, StopReason.PAUSED, StopReason.CANCELLED)
-    if outcome.reason is StopReason.DRAINED and counts.cancelled and asked is BatchStatus.CANCELLED:
-        return PoolOutcome(StopReason.CANCELLED)
-    if outcome.reason in stops and not counts.open and not counts.cancelled and counts.total:
-        return PoolOutcome(StopReason.DRAINED)
-    return outcome
-
-
-def judge(
-    outcome: PoolOutcome, counts: BatchCounts, signals: StopSignals
-) -> tuple[BatchStatus, ExitCode]:
-    """The batch's state and the exit code for the way the drain ended. Pure."""
-    if signals.first is not None and outcome.reason is StopReason.STOPPED:
-        return BatchStatus.PAUSED, signals.exit_code
-    if outcome.reason is StopReason.FATAL:
-        code = outcome.error.exit_code if outcome.error else ExitCode.FAILED
-        return BatchStatus.PAUSED, code
-    if outcome.reason in (StopReason.LIMIT, StopReason.PAUSED, StopReason.STOPPED):
-        return BatchStatus.PAUSED, ExitCode.PAUSED
-    if outcome.reason is StopReason.CANCELLED:
-        return BatchStatus.CANCELLED, ExitCode.PARTIAL
-    failed = counts.failed > 0
-    return BatchStatus.COMPLETED, ExitCode.PARTIAL if failed else ExitCode.OK
-
-
 @dataclass(slots=True)
 class _Listener:
     """Pool events to the monitor and the printer."""
@@ -889,4 +856,4 @@ def _make_output_dir(path: str) -> None:
         raise from_os_error(error, path, writing=True) from error
 
 
-__all__ = ["BatchProcessor", "RunSettings", "failure_groups", "judge", "really"]
+__all__ = ["BatchProcessor", "RunSettings", "failure_groups"]

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from gs_video_report.batch.attempt_control import TaskControl
 from gs_video_report.batch.data_models import BatchOptions, BatchRow, TaskResult, VideoTask
 from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner
-from gs_video_report.batch.worker_pool import TaskControl
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import stages

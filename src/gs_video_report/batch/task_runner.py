@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gs_video_report.batch.account import Account
+from gs_video_report.batch.attempt_control import TaskControl
 from gs_video_report.batch.data_models import (
     BatchOptions,
     InputType,
@@ -27,7 +28,6 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.outage import ENGINE
 from gs_video_report.batch.step_journal import MISSING, StepJournal, step_key
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.worker_pool import TaskControl
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend, ProgressCallback
 from gs_video_report.engines import jobs
