@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.attempt_calls import MeteredLimiter
 from gs_video_report.batch.attempt_control import TaskControl
 from gs_video_report.batch.data_models import (
     BatchOptions,
@@ -27,7 +28,6 @@ from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.run_outcome import StopReason
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.task_runner import MeteredLimiter
 from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.errors import (
     ComputeCrashed,

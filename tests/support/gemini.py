@@ -19,6 +19,7 @@ from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.attempt_steps import JournaledSteps
 from gs_video_report.batch.data_models import (
     BatchOptions,
     NewTask,
@@ -30,7 +31,6 @@ from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.task_runner import JournaledSteps
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import jobs
@@ -128,7 +128,7 @@ class Bench:
         task_row: VideoTask | None = None,
         **options: Any,
     ) -> TaskContext:
-        """As `batch.task_runner` makes it."""
+        """As `batch.attempt_steps` makes it."""
         cache = ArtifactStore(self.folder / "cache")
         control = TaskControl(stopping=self.stopping, started=time.monotonic())
         row = task_row or VideoTask(

@@ -16,11 +16,11 @@ from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.attempt_steps import JournaledSteps
 from gs_video_report.batch.data_models import BatchOptions, TaskStatus, VideoInput, VideoTask
 from gs_video_report.batch.limiter_models import BucketConfig
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.step_journal import StepJournal
-from gs_video_report.batch.task_runner import JournaledSteps
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeStatistics
 from gs_video_report.engines.base import MediaSource, TaskContext
