@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus, TaskError
 from gs_video_report.batch.eta import EtaRange
+from gs_video_report.batch.quota_wait import QuotaWait
 from gs_video_report.batch.snapshot import FailureLine, MediaProgress, Snapshot, WorkerLine
 from gs_video_report.terminal.frame import Screen, frame, row_text
 from gs_video_report.terminal.live import LivePrinter
@@ -121,10 +122,24 @@ def make_snapshot(**fields: object) -> Snapshot:
     return replace(snapshot, **fields)  # type: ignore[arg-type]
 
 
+WAIT = QuotaWait("gemini/gemini-x", "tokens", 3, 0, 40.0, 12.0)
+
+
 def drawn(snapshot: Snapshot, columns: int = 80, rows: int = 24) -> list[str]:
     return [
         row_text(row).rstrip() for row in frame(snapshot, Screen(columns, rows, UNICODE, now=NOW))
     ]
+
+
+def test_a_wait_for_quota_has_a_row_of_its_own_on_every_screen() -> None:
+    words = "next request in 40 s: 3 wait for tokens per minute of gemini/gemini-x"
+    waiting = make_snapshot(quota_wait=WAIT)
+    assert words in drawn(waiting)
+    assert len(drawn(waiting)) == len(drawn(make_snapshot())) + 1
+    narrow = drawn(waiting, 40, 12)
+    assert any(line.startswith("next request in 40 s: 3 wait") for line in narrow)
+    assert "Ctrl-C stops" in narrow[-1]
+    assert all(width(line) <= 40 for line in narrow)
 
 
 # --- the picture -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from gs_video_report.batch.data_models import (
     Usage,
 )
 from gs_video_report.batch.progress_monitor import ProgressMonitor
+from gs_video_report.batch.quota_wait import QuotaWait
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.printer import TaskLine
 from gs_video_report.terminal.summary import group_failures
@@ -97,6 +98,18 @@ def test_a_heartbeat_comes_once_a_minute() -> None:
         "14:03:11Z ... 1/48 done, 0 failed, 4 running, media 2 %, left: estimating",
         "14:04:11Z ... 1/48 done, 0 failed, 4 running, media 2 %, left: estimating",
     ]
+
+
+def test_a_heartbeat_says_what_requests_wait_for_and_how_long() -> None:
+    printer, stream, clock = make_printer()
+    monitor = make_monitor(clock, pending=4)
+    wait = QuotaWait("gemini/gemini-x", "tokens", 3, 0, 45.0)
+    monitor.quota(wait)
+    clock.now_s += 5
+    printer.status(monitor.snapshot())
+    assert "next request in 40 s: 3 wait for tokens per minute of gemini/gemini-x" in (
+        stream.getvalue()
+    )
 
 
 def test_a_paused_batch_has_no_time_left() -> None:

@@ -267,7 +267,8 @@ class ApiLimiter:
         now = self._clock()
         return LimiterSnapshot(
             buckets=tuple(
-                state.snapshot(len(self._lines[name]), now) for name, state in self._buckets.items()
+                state.snapshot(len(self._lines[name]), now, self._first(state))
+                for name, state in self._buckets.items()
             ),
             spent_usd=self._spent_usd,
             reserved_usd=self._reserved_usd(),
@@ -334,6 +335,10 @@ class ApiLimiter:
     def _leader(self, state: Bucket) -> Ticket | None:
         now = self._clock()
         return self._lines[state.name].leader(lambda claim: state.rank(claim, now))
+
+    def _first(self, state: Bucket) -> Claim | None:
+        leader = self._leader(state)
+        return None if leader is None else leader.claim
 
     def _wake(self, state: Bucket) -> None:
         leader = self._leader(state)

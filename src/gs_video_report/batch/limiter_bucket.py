@@ -98,6 +98,23 @@ class Bucket:
             self._tokens.delay_s(claim.tokens, now),
         )
 
+    def lack(self, claim: Claim, now: float) -> tuple[str, float]:
+        """What `claim` waits for longest (see `BucketSnapshot.lacks`) and how many seconds.
+
+        inf = until something in flight ends. ("", 0) when it may go.
+        """
+        if len(self.in_flight) >= self._slots():
+            return "slots", math.inf
+        waits = {
+            "tokens": self._tokens.delay_s(claim.tokens, now),
+            "requests": self._requests.delay_s(claim.requests, now),
+            "pause": self._blocked_until - now,
+        }
+        what = max(waits, key=lambda name: waits[name])
+        if waits[what] > 0:
+            return what, waits[what]
+        return ("day", math.inf) if self.has_daily_limit and self.in_flight else ("", 0.0)
+
     def rank(self, claim: Claim, now: float) -> float:
         """How well a claim uses what both quotas have left, the smaller the better.
 
@@ -240,8 +257,9 @@ class Bucket:
             )
         return totals
 
-    def snapshot(self, waiting: int, now: float) -> BucketSnapshot:
-        """All numbers at this moment."""
+    def snapshot(self, waiting: int, now: float, first: Claim | None = None) -> BucketSnapshot:
+        """All numbers at this moment; `first` is the request that goes next."""
+        lacks, next_s = self.lack(first, now) if first is not None else ("", math.inf)
         return BucketSnapshot(
             name=self.name,
             in_flight=len(self.in_flight),
@@ -252,6 +270,8 @@ class Bucket:
             tokens_level=self._tokens.level(now),
             day=self.spent,
             exhausted_until=self.exhausted_until,
+            lacks=lacks,
+            next_s=None if math.isinf(next_s) else next_s,
         )
 
     def _slots(self) -> float:

@@ -130,6 +130,10 @@ class BucketSnapshot:
     day: UsageTotals
     """Since midnight of the provider, in flight not counted."""
     exhausted_until: datetime | None
+    lacks: str = ""
+    """What the first waiting request lacks: `requests`, `tokens`, `pause`, `slots`, `day`."""
+    next_s: float | None = None
+    """Seconds until it may go; None = when something under way ends, or nothing waits."""
 
 
 @dataclass(frozen=True, slots=True)

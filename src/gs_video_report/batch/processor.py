@@ -51,6 +51,7 @@ from gs_video_report.batch.performance_optimizer import Change, MemoryTuner, fir
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock, is_held_here, remove_dead
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
+from gs_video_report.batch.quota_wait import wait_of
 from gs_video_report.batch.run_outcome import PoolOutcome, StopReason, judge, really
 from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.run_trace import RunTrace, TracedJournal, limiter_facts
@@ -550,6 +551,13 @@ class BatchProcessor:
             self._trace.limiter(snapshot)
         self._record.keep("limiter", limiter_facts(snapshot))
 
+    def _show_wait(self, monitor: ProgressMonitor) -> None:
+        """What requests wait for, in the picture; a long standstill in a sentence."""
+        wait = wait_of(self._limiter.snapshot()) if self._limiter is not None else None
+        news = monitor.quota(wait)
+        if news:
+            self.tell(news)
+
     def tell(self, text: str, **facts: Any) -> None:
         """On the screen, in the log, and for `gsvr batch watch`."""
         self.printer.note(text)
@@ -602,6 +610,7 @@ class BatchProcessor:
                 self._write_progress(monitor)
                 self._watch_cost(monitor)
                 self._tell_remarks()
+                self._show_wait(monitor)
             if now - limits_at >= LIMITS_S:
                 limits_at = now
                 self._keep_limits()

@@ -33,6 +33,7 @@ from gs_video_report.batch.eta import (
     cost_rate,
     time_left_s,
 )
+from gs_video_report.batch.quota_wait import QuotaWait, WaitWatch
 from gs_video_report.batch.snapshot import (
     FailureLine,
     MediaProgress,
@@ -118,6 +119,7 @@ class ProgressMonitor:
         self._stopping = False
         self._cpu: float | None = None
         self._memory: int | None = None
+        self._quota = WaitWatch()
 
     # --- what is known before and beside the events ---------------------------------------------
 
@@ -185,6 +187,12 @@ class ProgressMonitor:
         flight = self._flights.get(task_id)
         if flight is not None:
             flight.wait_reason, flight.wait_until = reason, until_s
+
+    def quota(self, wait: QuotaWait | None) -> str:
+        """What requests wait for now. Returns: a sentence when a standstill is to be told."""
+        now = self._clock()
+        self._quota.look(wait, now)
+        return self._quota.news(now)
 
     def media_known(self, task_id: int, media_s: float) -> None:
         """The length in seconds of a task was learned; call it once per task."""
@@ -291,6 +299,7 @@ class ProgressMonitor:
             run_done=self._run.done,
             run_media_s=self._run.media_s,
             eta=self._eta(at, rate),
+            quota_wait=self._quota.shown(at),
             cpu_percent=self._cpu,
             memory_bytes=self._memory,
         )

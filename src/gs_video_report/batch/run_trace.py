@@ -110,6 +110,8 @@ def limiter_facts(snapshot: LimiterSnapshot) -> dict[str, Any]:
                 "waiting": bucket.waiting,
                 "factor": round(bucket.factor, 4),
                 "blocked_s": round(bucket.blocked_s, 1),
+                "lacks": bucket.lacks,
+                "next_s": None if bucket.next_s is None else round(bucket.next_s, 1),
                 "day_requests": bucket.day.requests,
                 "day_tokens": bucket.day.tokens,
                 "exhausted_until": (

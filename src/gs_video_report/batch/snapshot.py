@@ -10,6 +10,7 @@ from typing import Any
 
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus, VideoTask
 from gs_video_report.batch.eta import EtaRange
+from gs_video_report.batch.quota_wait import QuotaWait
 
 PROGRESS_VERSION = 1
 
@@ -91,6 +92,8 @@ class Snapshot:
     """Recording seconds completed in this run."""
     eta: EtaRange | None
     """None while unknown, while paused, and at the end."""
+    quota_wait: QuotaWait | None = None
+    """What requests wait for, once that lasts; None when nothing waits."""
     cpu_percent: float | None = None
     """Of the whole machine, 0 to 100."""
     memory_bytes: int | None = None
@@ -143,7 +146,7 @@ def progress_file(snapshot: Snapshot, at: str = "") -> dict[str, Any]:
 
 def status_fields(snapshot: Snapshot) -> dict[str, Any]:
     """The figures that every machine-readable status carries."""
-    counts, eta = snapshot.counts, snapshot.eta
+    counts, eta, wait = snapshot.counts, snapshot.eta, snapshot.quota_wait
     return {
         "total": counts.total,
         "completed": counts.completed,
@@ -160,6 +163,7 @@ def status_fields(snapshot: Snapshot) -> dict[str, Any]:
         },
         "usd": round(snapshot.usd, 6),
         "eta_s": None if eta is None else [round(eta.low_s), round(eta.high_s)],
+        **({} if wait is None else {"quota_wait": wait.facts()}),
     }
 
 

@@ -35,6 +35,7 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.doubt import doubt_of
 from gs_video_report.batch.event_reads import Event, Run
 from gs_video_report.batch.progress_monitor import ProgressMonitor
+from gs_video_report.batch.quota_wait import wait_of_facts
 from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import ExitCode
@@ -179,6 +180,8 @@ class Watcher:
     ) -> None:
         if event.kind in (reads.RUN_STARTED, reads.RUN_ENDED):
             self._runs.append(event)
+        if event.kind == "limiter":
+            monitor.quota(wait_of_facts(event.data))
         if event.kind == "tuning":
             self._changes.append((event.at, event.data))
         text = event_text(event.kind, event.data) if event.task_id is None else ""

@@ -32,8 +32,9 @@ MAX_WORKERS = 8
 MAX_COLUMNS = 120
 CLOCK_FROM_S = 600.0
 """The time of day at the end is shown only when it is at least this far away."""
-_OTHER_ROWS = 8
-"""Rows that are not workers, at most: header, bar, "more", facts, two failures, hint, a blank."""
+_OTHER_ROWS = 9
+"""Rows that are not workers, at most: header, bar, "more", facts, what is waited for, two failures,
+hint, a blank."""
 _WIDE = 104
 """From this width on each worker has a small bar."""
 _NOTES = 72
@@ -68,6 +69,9 @@ def frame(snapshot: Snapshot, screen: Screen) -> list[Row]:
     if more > 0:
         rows.append([(f"   + {more} more", "dim")])
     rows.append(_facts(snapshot, screen, columns))
+    if snapshot.quota_wait is not None:
+        sentence = printable(snapshot.quota_wait.sentence, screen.encoding)
+        rows.append([(cut_end(sentence, columns), "warn")])
     rows += [_failure(line, screen, columns) for line in snapshot.failures]
     rows.append(_hint(snapshot, screen, columns))
     if len(rows) < screen.rows - 2:

@@ -214,6 +214,8 @@ def heartbeat_line(snapshot: Snapshot) -> str:
         facts.append(f"{realtime(snapshot.realtime)} realtime")
     if snapshot.usd > 0:
         facts.append(money(snapshot.usd))
+    if snapshot.quota_wait is not None:
+        facts.append(snapshot.quota_wait.sentence)
     return f"... {', '.join(facts)}, {_left(snapshot)}"
 
 
