@@ -9,6 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from gs_video_report.batch.data_models import InputType, VideoInput
+from gs_video_report.batch.dry_run import FALLBACK_BYTES_PER_S, Known, Lengths, plan_rows
+from gs_video_report.engines.base import Estimate
 from gs_video_report.terminal.dry_run import PlanInfo, PlanRow, dry_run, dry_run_json
 from gs_video_report.terminal.styles import width
 
@@ -42,6 +45,33 @@ def test_the_whole_text() -> None:
         "Cost    about $0.17, at most $0.25 (5 requests, 200 k tokens; prices of 2026-11-01)",
         "Output  ./batch_output (52.0 GB free)",
         "Run it: gsvr batch process -d ./lectures",
+    ]
+
+
+def test_a_length_that_was_guessed_from_the_size_is_marked() -> None:
+    guessed = replace(ROW, name="talk.mp4", media_guessed=True)
+    lines = list(dry_run([ROW, guessed], INFO).lines())
+    assert [line.split()[2] for line in lines[2:4]] == ["1:12:40", "≈1:12:40"]
+    media = next(line for line in lines if line.startswith("Media"))
+    assert media == "Media   ≈2 h 25 m, length of 1 file guessed from the size, 1.6 GB"
+    assert "~1:12:40" in "\n".join(dry_run([guessed], INFO, about="~").lines())
+    first, second, plan = dry_run_json([ROW, guessed], INFO)
+    assert (first["media_guessed"], second["media_guessed"]) == (False, True)
+    assert plan["guessed_length"] == 1
+
+
+def test_an_address_whose_site_tells_only_the_size_has_a_guessed_length() -> None:
+    told, silent, measured = (
+        VideoInput(f"https://e.org/{name}.mp4", InputType.URL) for name in ("told", "silent", "m")
+    )
+    lengths = Lengths(sizes={told.source: 6_000_000, measured.source: 6_000_000})
+    lengths.measured[measured.source] = 90.0
+    found = iter([told, silent, measured])
+    rows = list(plan_rows(found, "summary_report", lengths, Known(), lambda s: Estimate(s)))
+    assert [(r.media_s, r.media_guessed) for r in rows] == [
+        (6_000_000 / FALLBACK_BYTES_PER_S, True),
+        (None, False),
+        (90.0, False),
     ]
 
 

@@ -1,7 +1,7 @@
 """`--dry-run`: what a batch would do, how long it takes, what it costs. Writes nothing at all.
 
 The first files are really opened (in killable processes, for a few seconds at most); lengths of
-the others are estimated from their size by what was learned, and the estimate says so. The scan
+the others are guessed from their size by what was learned, and marked as a guess. The scan
 streams, so 100,000 files need no more memory than 100.
 """
 
@@ -147,18 +147,19 @@ def _row(
         name = f"{lengths.titles[video.source]} ({name})"
     size = lengths.size(video)
     if size == 0:
-        return PlanRow(name, REJECT, "the file is empty", None, size)
+        return PlanRow(name, REJECT, "the file is empty", size_bytes=size)
     if video.source in lengths.refused:
-        return PlanRow(name, REJECT, lengths.refused[video.source], None, size)
+        return PlanRow(name, REJECT, lengths.refused[video.source], size_bytes=size)
     status, before, version = known.tasks.get(
         task_key(video, video.template or template), (None, None, (None, None))
     )
     if version != (video.size_bytes, video.mtime_ns):
         before = None
     elif status in (TaskStatus.COMPLETED, TaskStatus.SKIPPED):
-        return PlanRow(name, SKIP, "done", before, size)
-    media_s, _ = lengths.of(video)
+        return PlanRow(name, SKIP, "done", before, size_bytes=size)
+    media_s, measured = lengths.of(video)
     shown = before if before is not None else media_s
+    guessed = before is None and media_s is not None and not measured
     need = estimate(shown or 0.0)
     return PlanRow(
         name,
@@ -171,6 +172,7 @@ def _row(
         need.tokens,
         need.usd,
         need.usd_max,
+        guessed,
     )
 
 
@@ -208,7 +210,7 @@ async def dry_run(
         made = engine.estimate(media_s, template)
         return made if known.speed is None else replace(made, seconds=media_s * known.speed)
 
-    info = replace(_info(request, spec, known, lengths, len(head), prices), why=why)
+    info = replace(_info(request, spec, known, lengths, prices), why=why)
     rows = plan_rows(chain(head, found), options.template, lengths, known, estimate)
     return _show(rows, info, spec, faces, show_all)
 
@@ -315,7 +317,6 @@ def _info(
     spec: InputSpec,
     known: Known,
     lengths: Lengths,
-    shown: int,
     prices: Path | None,
 ) -> PlanInfo:
     options = request.options
@@ -326,8 +327,6 @@ def _info(
         max(1, min(options.parallel, cores)) if options.engine == "local" else options.parallel
     )
     notes = []
-    if len(lengths.measured) < shown:
-        notes.append("Lengths of files that were not opened are estimated from their size.")
     if options.engine == "gemini" and options.engine_options.get("batch"):
         notes.append("The half-price lane answers within a day; the time leaves that wait out.")
     basis, spread = "from a built-in table, +/- 50 %", (0.5, 1.5)
@@ -374,7 +373,7 @@ def _show(
 ) -> int:
     from gs_video_report.terminal import dry_run as view
     from gs_video_report.terminal.stream import json_line
-    from gs_video_report.terminal.styles import tolerate_encoding, wants_colour
+    from gs_video_report.terminal.styles import UNICODE, glyphs_for, tolerate_encoding, wants_colour
 
     tolerate_encoding(sys.stdout)
     if faces.json:
@@ -389,6 +388,7 @@ def _show(
         show_all=show_all,
         columns=columns,
         colour=wants_colour(sys.stdout, os.environ),
+        about=view.ABOUT if glyphs_for(sys.stdout.encoding) is UNICODE else "~",
     )
     for line in plan.lines():
         sys.stdout.write(line + "\n")

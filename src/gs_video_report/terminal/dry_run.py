@@ -27,6 +27,8 @@ from gs_video_report.terminal.styles import (
     span_range,
 )
 
+ABOUT = "≈"
+"""Stands before a length that was guessed."""
 SHOWN = 20
 """Rows shown unless every row is asked for."""
 SHOWN_REJECTED = 5
@@ -52,6 +54,8 @@ class PlanRow:
     tokens: int = 0
     usd: float | None = None
     usd_max: float = 0.0
+    media_guessed: bool = False
+    """The length was guessed from the size: the file was not opened, or the site did not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class PlanTotals:
     media_s: float = 0.0
     """Of the files to process whose length is known."""
     unknown_length: int = 0
+    guessed_length: int = 0
+    """Files to process whose length is a guess."""
     size_bytes: int = 0
     """Of the files to process."""
     seconds: float = 0.0
@@ -121,6 +127,7 @@ class PlanTotals:
             self.unknown_length += 1
         else:
             self.media_s += row.media_s
+            self.guessed_length += row.media_guessed
         self.seconds += row.seconds or 0.0
         self.longest_s = max(self.longest_s, row.seconds or 0.0)
 
@@ -151,6 +158,7 @@ class DryRun:
     show_all: bool = False
     columns: int = 80
     colour: bool = False
+    about: str = ABOUT
     totals: PlanTotals = field(default_factory=PlanTotals)
 
     def lines(self) -> Iterator[str]:
@@ -159,14 +167,15 @@ class DryRun:
         yield f"Dry run: nothing is written, {asked or 'no request is sent'}."
         yield from self._table()
         yield ""
-        yield from total_lines(self.totals, self.info, self.colour)
+        yield from total_lines(self.totals, self.info, self.colour, self.about)
 
     def _table(self) -> Iterator[str]:
         rows = enumerate(self.rows, start=1)
         head = [(n, self._take(row)) for n, row in islice(rows, SHOWN)]
-        cells = [_cells(n, row, self.info) for n, row in head if row.action == PROCESS]
+        cells = [self._cells(n, row) for n, row in head if row.action == PROCESS]
         later = [_LATER] if len(head) == SHOWN else []
-        layout = Layout.fit(_COLUMNS, [*cells, *map(_short, head), *later], self.columns)
+        short = [[*self._facts(n, row), Cell(""), Cell(""), Cell("")] for n, row in head]
+        layout = Layout.fit(_COLUMNS, [*cells, *short, *later], self.columns)
         yield layout.header(self.colour)
         for n, row in head:
             yield self._line(layout, n, row)
@@ -191,10 +200,26 @@ class DryRun:
 
     def _line(self, layout: Layout, n: int, row: PlanRow) -> str:
         if row.action == PROCESS:
-            return layout.line(_cells(n, row, self.info), self.colour)
+            return layout.line(self._cells(n, row), self.colour)
         reason = f": {clean(row.reason)}" if row.reason else ""
         last = Cell(row.action + reason, "bad" if row.action == REJECT else "dim")
-        return layout.spanning(_facts(n, row), last, self.columns, self.colour)
+        return layout.spanning(self._facts(n, row), last, self.columns, self.colour)
+
+    def _facts(self, n: int, row: PlanRow) -> list[Cell]:
+        about = self.about if row.media_guessed else ""
+        return [
+            Cell(str(n), "dim"),
+            Cell(clean(row.name)),
+            Cell(about + clock(row.media_s)),
+            Cell(size(row.size_bytes)),
+        ]
+
+    def _cells(self, n: int, row: PlanRow) -> list[Cell]:
+        time = UNKNOWN
+        if row.seconds is not None:
+            low, high = self.info.spread
+            time = span_range(row.seconds * low, row.seconds * high)
+        return [*self._facts(n, row), Cell(row.action), Cell(time), Cell(money(row.usd or None))]
 
 
 _COLUMNS = (
@@ -207,30 +232,8 @@ _COLUMNS = (
     Column("Cost", right=True),
 )
 
-_LATER = [Cell(text) for text in ("", "x" * 40, "", "", "", "", "")]
-"""Stands for names that are not known yet when the columns are laid out."""
-
-
-def _facts(n: int, row: PlanRow) -> list[Cell]:
-    return [
-        Cell(str(n), "dim"),
-        Cell(clean(row.name)),
-        Cell(clock(row.media_s)),
-        Cell(size(row.size_bytes)),
-    ]
-
-
-def _cells(n: int, row: PlanRow, info: PlanInfo) -> list[Cell]:
-    time = UNKNOWN
-    if row.seconds is not None:
-        low, high = info.spread
-        time = span_range(row.seconds * low, row.seconds * high)
-    return [*_facts(n, row), Cell(row.action), Cell(time), Cell(money(row.usd or None))]
-
-
-def _short(numbered: tuple[int, PlanRow]) -> list[Cell]:
-    """The cells that count for column widths, whatever the action."""
-    return [*_facts(*numbered), Cell(""), Cell(""), Cell("")]
+_LATER = [Cell(text) for text in ("", "x" * 40, f"{ABOUT}0:00:00", "", "", "", "")]
+"""Stands for names and lengths that are not known yet when the columns are laid out."""
 
 
 def dry_run(
@@ -240,18 +243,21 @@ def dry_run(
     show_all: bool = False,
     columns: int = 80,
     colour: bool = False,
+    about: str = ABOUT,
 ) -> DryRun:
     """The plan as text: `for line in dry_run(rows, info).lines(): ...`."""
-    return DryRun(rows, info, show_all, columns, colour)
+    return DryRun(rows, info, show_all, columns, colour, about)
 
 
-def total_lines(totals: PlanTotals, info: PlanInfo, colour: bool = False) -> list[str]:
+def total_lines(
+    totals: PlanTotals, info: PlanInfo, colour: bool = False, about: str = ABOUT
+) -> list[str]:
     """What all files together need, and the command that does it."""
     lines = [_count_line(totals)]
     why = f" ({clean(info.why)})" if info.why else ""
     lines.append(f"Engine  {clean(info.engine)}{why}, template {clean(info.template)}")
     if totals.process:
-        lines.append(f"Media   {_media_text(totals)}")
+        lines.append(f"Media   {_media_text(totals, about)}")
         lines.append(f"Time    {_time_text(totals, info)}")
         lines.append(f"Cost    {_cost_text(totals, info)}")
         if info.cost_limit_usd is not None:
@@ -272,8 +278,11 @@ def _count_line(totals: PlanTotals) -> str:
     return f"{plural(totals.files, 'file')}: {', '.join(parts)}"
 
 
-def _media_text(totals: PlanTotals) -> str:
-    parts = [prose_span(totals.media_s)] if totals.media_s else []
+def _media_text(totals: PlanTotals, about: str) -> str:
+    mark = about if totals.guessed_length else ""
+    parts = [mark + prose_span(totals.media_s)] if totals.media_s else []
+    if totals.guessed_length:
+        parts.append(f"length of {plural(totals.guessed_length, 'file')} guessed from the size")
     if totals.unknown_length:
         parts.append(f"{plural(totals.unknown_length, 'file')} of unknown length")
     if totals.size_bytes:
