@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from gs_video_report.batch import checkpoint_files
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.task_queue import TaskQueue
 from tests.reliability import oracle, shim
@@ -149,7 +150,7 @@ def test_damaged_pages_are_named_and_the_newest_sound_checkpoint_rebuilds_the_ba
     content = bytearray(scene.database.read_bytes())
     content[4096:] = bytes(len(content) - 4096)
     scene.database.write_bytes(content)
-    newest = sorted((scene.root / "checkpoints").glob("*.ckpt"))[-1]
+    newest = max((scene.root / "checkpoints").glob("*.ckpt"), key=checkpoint_files.order)
     altered = bytearray(newest.read_bytes())
     altered[len(altered) // 2] ^= 0xFF
     newest.write_bytes(altered)

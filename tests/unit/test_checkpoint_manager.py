@@ -80,6 +80,11 @@ def settled(task: VideoTask) -> VideoTask:
     return replace(task, task_id=0, worker_id=None, lease_expires_at=None, stage=None)
 
 
+def numbers_of(manager: CheckpointManager, ref: str) -> list[int]:
+    """Numbers of the listed checkpoints, in their order."""
+    return [int(info.checkpoint_id.rpartition("-")[2]) for info in manager.list(ref)]
+
+
 # --- writing and listing --------------------------------------------------------------------------
 
 
@@ -114,11 +119,42 @@ async def test_only_the_newest_are_kept_per_batch(
     for number in range(KEEP + 3):
         clock.pass_s(1 if number % 2 else 0)  # several within one second as well
         await manager.write(BATCH, "interval")
-    numbers = [int(i.checkpoint_id.rpartition("-")[2]) for i in manager.list(BATCH)]
-    assert numbers == list(range(KEEP + 3, 3, -1))
+    assert numbers_of(manager, BATCH) == list(range(KEEP + 4, 4, -1))
     assert other in manager.list()
     rows = await queue.db.read("SELECT count(*) AS n FROM checkpoints")
     assert rows[0]["n"] == KEEP + 1
+
+
+async def test_clock_set_back_costs_no_checkpoint_and_the_last_written_is_latest(
+    queue: TaskQueue, manager: CheckpointManager, clock: FakeClock
+) -> None:
+    """Ordered by time, each new one was the oldest, and dropped as soon as it was written."""
+    for _ in range(KEEP):
+        clock.pass_s(60)
+        await manager.write(BATCH, "interval")
+    for days in (1, 1, 365):
+        clock.jump_s(-days * 86_400)
+        await queue.set_batch_status(BATCH, BatchStatus.RUNNING, reason=f"{days} back")
+        info = await CheckpointManager(queue).write(BATCH, "interval")  # as another process
+        assert info.path.is_file()
+        for ref in ("latest", BATCH):
+            assert manager.load(ref).info == info
+        assert manager.list("latest")[0] == info
+    assert numbers_of(manager, BATCH) == list(range(KEEP + 3, 3, -1))
+
+
+async def test_latest_of_several_batches_is_the_last_written_whatever_the_clock_said(
+    queue: TaskQueue, manager: CheckpointManager, clock: FakeClock
+) -> None:
+    await queue.create_batch(batch("aaaa0001"))
+    for _ in range(3):
+        await manager.write(BATCH, "interval")
+    clock.jump_s(-86_400)
+    other = await manager.write("aaaa0001", "start")
+    assert manager.load("latest").info == other
+    assert manager.list("latest") == [other]
+    newest = await manager.write(BATCH, "interval")
+    assert manager.load("latest").info == newest
 
 
 async def test_unreadable_checkpoint_is_listed_and_neither_deleted_nor_replaced(

@@ -126,7 +126,8 @@ def inspect(path: Path) -> CheckpointInfo:
         )  # fmt: skip
 
 
-def order(path: Path) -> tuple[str, int, str]:
-    """Sort key: the time and the number in the name; foreign names come first."""
+def order(path: Path) -> tuple[int, str, str]:
+    """Sort key: the number in the name, which only grows, and then the time; a clock may be set
+    back. Foreign names come first."""
     named = NAME.fullmatch(path.stem)
-    return (named["stamp"], int(named["n"]), path.name) if named else ("", 0, path.name)
+    return (int(named["n"]), named["stamp"], path.name) if named else (0, "", path.name)

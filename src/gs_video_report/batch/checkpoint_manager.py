@@ -1,6 +1,8 @@
 """Checkpoints of a batch: write, list, load, restore.
 
 Truth: the files `<batch>-<UTC stamp>-<n>.ckpt`; the table `checkpoints` only remembers them.
+`n` is above that of every file in the folder, of any batch: it alone says which is newer, since a
+clock may be set back. Only two that are written at the same moment may share one.
 A checkpoint holds the batch with its options, every task with state and result, and the usage
 ledger (rows of the batch, and of the last two days for daily quotas). Steps are not in it.
 Tasks are read page by page while others work: each task is as of one moment, not all of the same.
@@ -249,7 +251,7 @@ class CheckpointManager:
 
     def _publish(self, temp: Path, batch_id: str, wall_ms: int) -> Path:
         """Give the file its name; a link cannot replace what another process has written."""
-        number = max((order(p)[1] for p in self._files(batch_id)), default=0)
+        number = max((order(p)[0] for p in self._files(None)), default=0)
         while True:
             number += 1
             path = self.directory / f"{batch_id}-{stamp(wall_ms)}-{number}{SUFFIX}"
@@ -308,7 +310,7 @@ class CheckpointManager:
         await queue.db.write(work)
 
     def _files(self, batch_id: str | None) -> _Paths:
-        """Checkpoint files, the newest first by the time and number in their names."""
+        """Checkpoint files, the newest first by the numbers in their names."""
         files = [p for p in self.directory.glob(f"*{SUFFIX}") if not p.name.startswith(".")]
         if batch_id is not None:
             files = [p for p in files if p.name.startswith(f"{batch_id}-")]
