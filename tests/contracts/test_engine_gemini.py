@@ -742,6 +742,18 @@ async def test_a_spent_key_costs_a_later_process_nothing_before_its_reset(
     assert {r.key for r in fake.log[seen:]} - {""} == {SECOND_KEY}
 
 
+async def test_a_quota_that_a_refusal_names_is_kept_from_then_on(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    fake.fail("generate", "quota_minute")
+    limiter = VirtualTime().limiter()
+    async with bench(tmp_path / "db", fake.url, limiter=limiter) as on:
+        await on.analyze(recording(tmp_path))
+        (state,) = (b for b in limiter.snapshot().buckets if b.name == on.engine.buckets[0])
+    assert state.requests_level is not None
+    assert limiter._bucket(state.name).learned()["requests"]["limit"] == 10.0
+
+
 async def note_remarks(on: Bench) -> None:
     """As the processor does at the end of a run."""
     for told in on.engine.remarks:

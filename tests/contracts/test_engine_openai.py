@@ -722,3 +722,23 @@ async def test_a_redirect_to_another_server_gets_neither_key_nor_transcript() ->
         finally:
             server.shutdown()
     assert fake.log == []
+
+
+@pytest.mark.parametrize(
+    ("told", "limits"),
+    [
+        ({"requests": "500", "tokens": "30000"}, {"requests": 500.0, "tokens": 30000.0}),
+        ({"requests": "0", "tokens": "-1"}, {}),
+        ({"requests": "9" * 400, "tokens": "<b>"}, {}),
+    ],
+)
+async def test_quotas_in_the_headers_of_answers_are_learned(
+    bench: Bench, fake: FakeOpenAI, lecture: Path, told: dict[str, str], limits: dict[str, float]
+) -> None:
+    names = {f"x-ratelimit-limit-{what}": value for what, value in told.items()}
+    fake.behaviour.headers = {**names, "x-ratelimit-reset-requests": "12ms"}
+    engine = await engine_for(fake.url)
+    await engine.analyze(bench.context(lecture))
+    learned = bench.limiter._bucket(engine.buckets[0]).learned()
+    assert {name: one["limit"] for name, one in learned.items()} == limits
+    assert KEY not in str(bench.limiter.snapshot())

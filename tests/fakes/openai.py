@@ -80,6 +80,8 @@ class Behaviour:
     delay_s: float = 0.0
     writes: Callable[[dict[str, Any]], str] | None = None
     """Makes the answer's text from the request body; None: a good model."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of every answer and refusal."""
     requests_per_window: int | None = None
     window_s: float = 1.0
 
@@ -359,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("x-request-id", f"req-{call.n}")
-            for name, value in headers.items():
+            for name, value in {**self.server_of_fakes.behaviour.headers, **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if cut else body)

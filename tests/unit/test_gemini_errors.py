@@ -202,3 +202,24 @@ def test_no_body_is_strange_enough_to_break_the_reader(code: int, body: Any) -> 
     made = classify(read_error(code, body), "answer", model="m")
     assert isinstance(made, GsvrError)
     GsvrError.from_dict(made.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("GenerateRequestsPerMinutePerProjectPerModel-FreeTier", "10", {"requests": 10.0}),
+        ("GenerateContentInputTokensPerModelPerMinute-FreeTier", "250000", {"tokens": 250000.0}),
+        ("GenerateRequestsPerMinutePerProjectPerModel", "", {}),
+        ("GenerateRequestsPerMinutePerProjectPerModel", "-3", {}),
+        ("GenerateRequestsPerMinutePerProjectPerModel", ["7"], {}),
+        ("SomethingElse", "10", {}),
+    ],
+)
+def test_a_refusal_names_the_quota_per_minute_that_is_spent(
+    name: str, value: object, told: dict[str, float]
+) -> None:
+    violation = {"quotaId": name, "quotaValue": value}
+    details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}]
+    body = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": details}}
+    refused = classify(read_error(429, body), "answer")
+    assert refused.data["per_minute"] == told

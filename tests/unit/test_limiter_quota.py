@@ -22,11 +22,11 @@ MINUTE_S = 60.0
 
 
 class TooMany(Exception):
-    """HTTP 429 with a RetryInfo."""
+    """HTTP 429 with a RetryInfo, and perhaps the quota that is spent."""
 
-    def __init__(self, retry_after_s: float | None) -> None:
+    def __init__(self, retry_after_s: float | None, quota: dict[str, float]) -> None:
         super().__init__(f"retry in {retry_after_s} s")
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.quota = retry_after_s, quota
 
 
 @dataclass
@@ -40,6 +40,8 @@ class Provider:
     """Whether a refusal says when to come back."""
     aligned: bool = False
     """Counts minutes of the clock instead."""
+    hints: str = ""
+    """`refusals`: a refusal names its quota (quotaValue); `answers`: all tell both (headers)."""
     accepted: list[tuple[float, int]] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     _window: deque[tuple[float, int]] = field(default_factory=deque)
@@ -51,9 +53,26 @@ class Provider:
             self._window.popleft()
         if not self._fits(self._window, tokens):
             self.refused.append(now)
-            raise TooMany(self._retry_after_s(start, tokens) if self.tells else None)
+            wait_s = self._retry_after_s(start, tokens) if self.tells else None
+            raise TooMany(wait_s, self._told(self._spent_quota(self._window, tokens)))
         self._window.append((now, tokens))
         self.accepted.append((now, tokens))
+
+    @property
+    def headers(self) -> dict[str, float]:
+        """Of an answer."""
+        return self._told({"requests": self.requests, "tokens": self.tokens}, "answers")
+
+    def _told(self, quotas: dict[str, float], *ways: str) -> dict[str, float]:
+        both = {"requests": self.requests, "tokens": self.tokens}
+        if self.hints == "answers":
+            return both
+        return quotas if self.hints == "refusals" and not ways else {}
+
+    def _spent_quota(self, window: deque[tuple[float, int]], tokens: int) -> dict[str, float]:
+        if len(window) + 1 > self.requests:
+            return {"requests": self.requests}
+        return {"tokens": self.tokens}
 
     def _fits(self, window: deque[tuple[float, int]], tokens: int) -> bool:
         used = sum(amount for _, amount in window)
@@ -109,7 +128,9 @@ class Run:
                 reservation.settle(tokens_in=tokens)
         except TooMany as refusal:
             self.limiter.penalize("b", refusal.retry_after_s)
+            self.limiter.hint("b", **refusal.quota)
             return False
+        self.limiter.hint("b", **self.provider.headers)
         return True
 
     async def until_done(self) -> None:
@@ -220,6 +241,18 @@ async def test_unknown_quota_of_whole_clock_minutes_is_found_and_held(
     assert provider.used_share(MINUTE_S, run.end) >= 0.88
 
 
+@pytest.mark.parametrize("hints", ["refusals", "answers"])
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(("requests", "tokens"), SIZES)
+async def test_quota_that_the_provider_tells_is_used_like_a_known_one(
+    requests: float, tokens: float, aligned: bool, hints: str
+) -> None:
+    provider = Provider(FakeTime(), requests, tokens, aligned=aligned, hints=hints)
+    run = await played(provider, known=False)
+    assert 0 < run.refused_share < 0.01
+    assert provider.used_share(MINUTE_S, run.end) >= 0.97
+
+
 HALVED = [
     pytest.param({}, id="plain"),
     pytest.param({"tells": False}, id="silent", marks=pytest.mark.slow),
@@ -255,6 +288,70 @@ async def halved_and_settled(provider: Provider, known: bool) -> None:
     assert provider.refused_between(settled, run.end) <= 0.02 * len(late)
     assert run.refused_share < 0.02
     assert provider.used_share(settled, run.end) >= 0.85
+
+
+# --- what the provider says ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said", [0.0, -60.0, math.nan, math.inf, 1e12, 0.5, float(10**300)], ids=str
+)
+def test_number_that_can_be_no_quota_is_not_believed(said: float) -> None:
+    for told in (None, 60.0):
+        quota = Quota(told, None, 0.0)
+        quota.hint(said, 1.0)
+        assert quota.limit == (told or math.inf)
+        assert quota.learned() is None
+
+
+def test_provider_may_say_less_than_the_user_told_but_not_more() -> None:
+    quota = Quota(60.0, None, 0.0)
+    quota.hint(600.0, 1.0)
+    assert quota.limit == 60.0
+    quota.hint(40.0, 2.0)
+    assert quota.limit == 40.0
+    quota.hint(600.0, 3.0)
+    assert quota.limit == 60.0
+    quota.hint(1.0, 4.0)
+    assert quota.limit == 6.0, "what the user told is not given up for a word"
+
+
+def test_quota_that_was_passed_by_far_was_not_said_truly() -> None:
+    """Before and after it was said; what the user told holds again then, or nothing does."""
+    seen = Quota(None, None, 0.0)
+    used_steadily(seen, 0.0, 50)
+    seen.hint(10.0, 51.0)
+    assert seen.limit == math.inf
+    late = Quota(None, None, 0.0)
+    flying = [late.take(1, 0.1 * n) for n in range(16)]
+    late.hint(2.0, 2.0)
+    assert late.limit == 2.0
+    for use in flying:
+        late.settle(use, 1, 3.0, taken=True)
+    assert late.limit == math.inf
+    late.hint(2.0, 4.0)
+    assert late.limit == math.inf
+
+
+def test_quota_that_does_not_hold_one_request_was_not_said_truly() -> None:
+    """A request would have waited for days until ten tokens a minute had paid for it."""
+    quota = Quota(None, None, 0.0)
+    quota.settle(quota.take(60_000, 0.0), 0, 1.0, taken=False)
+    quota.hint(10.0, 1.0)
+    assert quota.limit == math.inf
+
+
+def test_what_refusals_teach_counts_more_than_a_number_that_is_said_again() -> None:
+    quota = Quota(None, None, 0.0)
+    quota.hint(60.0, 0.0)
+    used_steadily(quota, 0.0, 60)
+    quota.learn(30.0, 1.0, 60.0)
+    fallen = quota.limit
+    assert fallen < 60.0
+    quota.hint(60.0, 61.0)
+    assert quota.limit == fallen
+    quota.hint(45.0, 62.0)
+    assert quota.limit == 45.0, "another number is news"
 
 
 # --- one quota -----------------------------------------------------------------------------------

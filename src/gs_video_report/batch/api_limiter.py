@@ -241,6 +241,21 @@ class ApiLimiter:
         self._bucket(bucket).penalize(retry_after_s, self._clock())
         self._remember(self._bucket(bucket))
 
+    def hint(
+        self, bucket: str, *, requests: float | None = None, tokens: float | None = None
+    ) -> None:
+        """The provider says what it takes per minute; see `limiter_discovery`.
+
+        After a refusal call it after `penalize()`: what is said counts for more than a guess.
+
+        Args:
+            requests, tokens: None = nothing was said; nonsense is not believed.
+        """
+        state = self._bucket(bucket)
+        state.hint(requests, tokens, self._clock())
+        self._remember(state)
+        self._wake(state)
+
     def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
         """The provider says that the day's quota is spent: LimitReached until `resume_at`.
 

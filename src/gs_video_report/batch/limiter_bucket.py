@@ -173,6 +173,12 @@ class Bucket:
             self._lower(claim, retry_after_s, now)
         self._blocked_until = max(self._blocked_until, now + _penalty_s(retry_after_s))
 
+    def hint(self, requests: float | None, tokens: float | None, now: float) -> None:
+        """What the provider says of its quotas per minute; None = nothing."""
+        for quota, per_minute in ((self._requests, requests), (self._tokens, tokens)):
+            if per_minute is not None:
+                quota.hint(per_minute, now)
+
     def _lower(self, claim: Claim | None, retry_after_s: float | None, now: float) -> None:
         """The limits in use fall; with none in use, the whole rate is halved for a while."""
         quotas = (self._requests, self._tokens)

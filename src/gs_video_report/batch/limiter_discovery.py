@@ -4,6 +4,8 @@ True here: a refusal lowers the limit to what the provider demonstrably takes, t
 half of what it was (multiplicative decrease); a limit that is used to the full and held is
 raised by small steps (additive increase); each refusal that shows no change of the quota
 doubles the time to the next step, so that refusals stay rare. A told limit is never exceeded.
+What a provider says of its quota (`hint`) is held from then on, in both directions, but never above
+what the user told; each number counts once, and not when more than that was seen to be taken.
 Never: waits, reads a clock, knows of the other quota of its bucket.
 
 Sources: additive increase and multiplicative decrease, Chiu and Jain 1989 ("Analysis of the
@@ -42,6 +44,12 @@ MIN_EVIDENCE = 5
 REMEMBERED_S = 2 * MINUTE_S
 FRESH_S = 3600.0
 """What was learned longer ago is tried to be raised as soon as it is used to the full."""
+HINT_PROBE_S = 240.0
+"""Before more than a provider says is tried for the first time."""
+MAX_HINT = 1e9
+REFUTED = 2.5
+"""A provider that took so many times what it says in a minute does not say the truth. Twice is no
+lie: a quota that fills up again while it is used takes up to that in its first minute."""
 FORGOTTEN_S = 86_400.0
 """What was learned longer ago is no longer believed."""
 
@@ -71,6 +79,8 @@ class _Lesson:
     """Until then; inf = none."""
     good: float
     """What held before the raise that the refusal may be due to; 0 = there was none."""
+    is_told: bool = False
+    """The provider said what it takes: requests refused a little later tell no more."""
 
 
 class Quota:
@@ -92,6 +102,8 @@ class Quota:
         self.changed_at = -math.inf
         self._good = 0.0
         self._proven = 0.0
+        self._hinted = 0.0
+        self._largest = 0.0
         self.is_convicted = per_minute is not None
 
     @property
@@ -121,6 +133,7 @@ class Quota:
     def take(self, amount: float, now: float) -> Use:
         """Take without asking."""
         use = Use(now, amount)
+        self._largest = max(self._largest, amount)
         if self._meter is not None:
             use.hold = self._meter.take(amount, now)
         self._uses.append(use)
@@ -137,6 +150,8 @@ class Quota:
         use.amount, use.taken = used, taken
         if taken:
             self._proven = max(self._proven, self._sum(use.at - MINUTE_S, use.at))
+            if 0 < REFUTED * self._hinted < self._proven and self.limit <= self._hinted:
+                self.release(now)
         if self._meter is not None and use.hold is not None:
             self._meter.settle(use.hold, used, now)
 
@@ -168,6 +183,28 @@ class Quota:
             self._set_limit(self.told, now)
         else:
             self.limit, self._meter, self.changed_at = math.inf, None, now
+
+    def hint(self, per_minute: float, now: float) -> None:
+        """The provider says how much it takes: that is the limit from now on, if it can be true.
+
+        Args:
+            per_minute: any number; what can be no quota is not believed, nor that one request
+                is more than a minute's.
+        """
+        if per_minute == self._hinted or not 1 <= per_minute <= MAX_HINT:
+            return
+        if REFUTED * per_minute < self._proven or per_minute < self._largest:
+            return
+        self._hinted = per_minute
+        least, most = MIN_SHARE * (self.told or 0.0), self.told or math.inf
+        limit = min(max(per_minute, least), most)
+        self.is_convicted = True
+        if limit == self.limit:
+            return
+        self._lesson = _Lesson(now, math.inf, limit, 0.0, limit, 0.0, is_told=True)
+        self._good, self._step = 0.0, max(1.0, STEP * limit)
+        self._set_limit(limit, now)
+        self._probe_s = HINT_PROBE_S
 
     def learned(self) -> dict[str, Any] | None:
         """What refusals have taught, as JSON values for `recall`; None = nothing."""
@@ -216,7 +253,7 @@ class Quota:
 
     def learn_more(self, now: float) -> None:
         """Another request of the same moment was refused: less had been taken than it seemed."""
-        if self._lesson is not None:
+        if self._lesson is not None and not self._lesson.is_told:
             self._fall(self._lesson, now)
 
     def was_raised(self, now: float) -> bool:

@@ -275,6 +275,9 @@ class _NoLimiter:
     def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
         """Nothing was sent."""
 
+    def hint(self, bucket: str, **more: float | None) -> None:
+        """Nothing was sent."""
+
     def exhaust(self, bucket: str, resume_at: Any = None) -> None:
         """Nothing was sent."""
 

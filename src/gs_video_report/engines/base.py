@@ -114,6 +114,11 @@ class Limiter(Protocol):
     def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
         """Tell that the other side refused for rate."""
 
+    def hint(
+        self, bucket: str, *, requests: float | None = None, tokens: float | None = None
+    ) -> None:
+        """Tell what the other side says of its quotas per minute."""
+
     def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
         """Tell that the day's quota is spent until `resume_at` (aware)."""
 

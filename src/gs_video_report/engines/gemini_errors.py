@@ -67,6 +67,8 @@ class ServiceError:
     """What RetryInfo or Retry-After asks for, seconds in 0..MAX_DELAY_S."""
     has_no_quota: bool = False
     """The quota that is spent is 0: the model is not in the project's tier at all."""
+    per_minute: tuple[tuple[str, float], ...] = ()
+    """Quotas per minute that are spent: `requests` or `tokens`, and how much the service takes."""
     fields: tuple[str, ...] = ()
     """Which fields of the request are wrong (BadRequest), such as `generation_config.top_p`."""
 
@@ -127,6 +129,7 @@ def read_error(code: int, body: Any, headers: Any = None) -> ServiceError:
         message=message[:_MAX_MESSAGE],
         reasons=frozenset(str(d["reason"]) for d in details if "reason" in d),
         quotas=tuple(_quotas(details)),
+        per_minute=tuple(_per_minute(details)),
         delay_s=None if asked is None else min(asked, MAX_DELAY_S),
         has_no_quota=_NO_QUOTA.search(message) is not None,
         fields=tuple(_fields(details)),
@@ -138,6 +141,20 @@ def _quotas(details: Iterable[dict[str, Any]]) -> Iterable[str]:
         for violation in _list(detail.get("violations")):
             if isinstance(violation, dict):
                 yield str(violation.get("quotaId") or violation.get("quotaMetric") or "")
+
+
+def _per_minute(details: Iterable[dict[str, Any]]) -> Iterable[tuple[str, float]]:
+    """Only what is told of a minute; `quotaValue` is a text, and may be anything."""
+    for violation in (v for d in details for v in _list(d.get("violations"))):
+        if not isinstance(violation, dict):
+            continue
+        name = str(violation.get("quotaId") or "").lower().replace("_", "")
+        try:
+            value = float(str(violation.get("quotaValue")))
+        except ValueError:
+            continue
+        if "perminute" in name and math.isfinite(value) and value > 0:
+            yield ("tokens" if "token" in name else "requests"), value
 
 
 def _fields(details: Iterable[dict[str, Any]]) -> Iterable[str]:
@@ -204,7 +221,10 @@ def classify(error: ServiceError, what: str, *, model: str = "") -> GsvrError:
         return day_is_spent(datetime.now(UTC), error)
     if error.is_rate_limit:
         return Refused(
-            f"{what}: {SERVICE} is asked too often", retry_after_s=error.delay_s, status=429
+            f"{what}: {SERVICE} is asked too often",
+            retry_after_s=error.delay_s,
+            status=429,
+            per_minute=dict(error.per_minute),
         )
     if error.code in (408, 500, 502, 503, 504) or error.code >= 500 or error.code == 0:
         return Unreachable(

@@ -27,7 +27,7 @@ from gs_video_report.engines.gemini_segments import Window
 from gs_video_report.engines.llm import prompts, selection
 from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prices import STANDARD, ModelPrice, TokenUse
-from gs_video_report.engines.llm.quota import MAX_REFUSALS, Need, granted
+from gs_video_report.engines.llm.quota import MAX_REFUSALS, Need, QuotaHint, granted, pass_on
 from gs_video_report.engines.llm.tokens import estimate_tokens
 from gs_video_report.errors import (
     AnswerUnusable,
@@ -268,6 +268,7 @@ class Reading:
             except Refused as error:
                 refused = error
                 self.ctx.limiter.penalize(bucket, error.retry_after_s)
+                pass_on(self.ctx, bucket, QuotaHint(**error.data.get("per_minute", {})))
             except LimitReached as error:
                 if error.resume_at is not None and not error.is_budget:
                     self.ctx.limiter.exhaust(bucket, next_reset(datetime.now(UTC)))

@@ -14,6 +14,7 @@ import io
 import re
 import wave
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ class _Hearing:
 
         async def run() -> dict[str, Any]:
             usd = 0.0 if self._price is None else seconds * self._rate()
-            return await send_within(self._ctx, self._bucket, Need(0, usd), send)
+            told = partial(self._client.hint, self.model)
+            return await send_within(self._ctx, self._bucket, Need(0, usd), send, told)
 
         value: dict[str, Any] = await self._ctx.step("hear", run, part=part, params=params)
         return value

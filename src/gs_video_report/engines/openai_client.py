@@ -24,8 +24,10 @@ from typing import Any
 from gs_video_report.engines import openai_errors as errors
 from gs_video_report.engines.llm.bounded_body import MAX_ANSWER_BYTES, bounded
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse
+from gs_video_report.engines.llm.quota import NO_HINT, QuotaHint
 from gs_video_report.engines.llm.same_server import stay_at
 from gs_video_report.engines.llm.tokens import estimate_messages, estimate_tokens
+from gs_video_report.engines.openai_headers import hint_of
 from gs_video_report.engines.openai_options import DEFAULT_BASE_URL, Key, OpenAIOptions
 from gs_video_report.errors import DependencyMissing, GsvrError, RetryableError, Unreachable
 
@@ -116,6 +118,7 @@ class ChatClient:
         self.options = options
         self._key = key
         self._tls: ssl.SSLContext | None = None
+        self._hints: dict[str, QuotaHint] = {}
         own = options.base_url == DEFAULT_BASE_URL
         self._dialect = Dialect("max_completion_tokens" if own else "max_tokens")
         if options.structured != "auto":
@@ -137,9 +140,17 @@ class ChatClient:
         return hashlib.sha256(b"gsvr:" + self._key.reveal().encode()).hexdigest()[:8]
 
     @asynccontextmanager
-    async def _connection(self, timeout_s: float) -> AsyncIterator[Any]:
-        """A client of the package for one request: nothing stays open behind our back."""
+    async def _connection(self, timeout_s: float, model: str = "") -> AsyncIterator[Any]:
+        """A client of the package for one request: nothing stays open behind our back.
+
+        Args:
+            model: what the server says of its quotas is kept for it (`hint`).
+        """
         openai = require_openai()
+
+        async def listen(response: Any) -> None:
+            self._hints[model] = hint_of(response.headers)
+
         if self._tls is None:  # made once: loading the certificates takes a quarter of a second
             self._tls = await asyncio.to_thread(_trusted)
         timeout = openai.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
@@ -153,7 +164,7 @@ class ChatClient:
                 timeout=timeout,
                 event_hooks={
                     "request": [stay_at(self.options.base_url)],
-                    "response": [bounded(MAX_ANSWER_BYTES, self.options.host)],
+                    "response": [bounded(MAX_ANSWER_BYTES, self.options.host), listen],
                 },
             ),
             default_headers=dict(self.options.headers),
@@ -164,6 +175,10 @@ class ChatClient:
                     yield client
             except TimeoutError as error:
                 raise self._timed_out(timeout_s) from error
+
+    def hint(self, model: str) -> QuotaHint:
+        """What the server said last of the quotas of `model`, with an answer or a refusal."""
+        return self._hints.get(model, NO_HINT)
 
     async def models(self) -> dict[str, int | None]:
         """Names that the server offers, with the context length where it tells.
@@ -209,7 +224,7 @@ class ChatClient:
         openai = require_openai()
         used = replace(self._dialect)
         try:
-            async with self._connection(self.options.timeout_s) as client:
+            async with self._connection(self.options.timeout_s, request.model) as client:
                 return await client.chat.completions.create(**self._body(request, used))
         except openai.APIStatusError as error:
             fail = errors.failure_of(error, self._hidden())
@@ -288,7 +303,7 @@ class ChatClient:
         if language:
             wanted["language"] = language
         try:
-            async with self._connection(self.options.timeout_s) as client:
+            async with self._connection(self.options.timeout_s, model) as client:
                 heard = await client.audio.transcriptions.create(**wanted)
         except openai.APIStatusError as error:
             fail = errors.failure_of(error, self._hidden())

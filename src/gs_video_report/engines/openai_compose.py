@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gs_video_report.engines import stages
@@ -176,7 +177,8 @@ class Composer:
         async def run() -> dict[str, Any]:
             nonlocal is_new
             is_new = True
-            return await send_within(self.ctx, self.bucket, self._need(request), send)
+            told = partial(self.client.hint, request.model)
+            return await send_within(self.ctx, self.bucket, self._need(request), send, told)
 
         reply: dict[str, Any] = await self.ctx.step(name, run, part=part, params=params)
         self.usages.append(reply["usage"])

@@ -42,16 +42,40 @@ class Spent:
     usd: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaHint:
+    """What a service says of its quotas per minute; None = nothing. May be any nonsense."""
+
+    requests: float | None = None
+    tokens: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said."""
+        return self.requests is None and self.tokens is None
+
+
+NO_HINT = QuotaHint()
+
+
+def pass_on(ctx: TaskContext, bucket: str, hint: QuotaHint) -> None:
+    """Tell the limiter, if there is anything to tell."""
+    if not hint.is_empty:
+        ctx.limiter.hint(bucket, requests=hint.requests, tokens=hint.tokens)
+
+
 async def send_within(
     ctx: TaskContext,
     bucket: str,
     need: Need,
     send: Callable[[], Awaitable[tuple[T, Spent]]],
+    hint: Callable[[], QuotaHint] = lambda: NO_HINT,
 ) -> T:
     """The value of `send`, sent when the bucket has room, and settled with what it spent.
 
     Args:
         send: sends ONE request; raises `Refused` for a 429.
+        hint: what the service said of its quotas with its last answer, or refusal.
     """
     for _ in range(MAX_REFUSALS):
         try:
@@ -60,10 +84,12 @@ async def send_within(
                 reservation.settle(
                     tokens_in=spent.tokens_in, tokens_out=spent.tokens_out, usd=spent.usd
                 )
-                return value
+            pass_on(ctx, bucket, hint())
+            return value
         except Refused as refused:
             last = refused
             ctx.limiter.penalize(bucket, capped(refused.retry_after_s))
+            pass_on(ctx, bucket, hint())
     raise last
 
 
