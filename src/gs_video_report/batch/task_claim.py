@@ -88,7 +88,11 @@ class TaskClaim(TaskLeave):
         _check_lock(worker_id)
         wish = _Wish(batch_id, lease_s, worker_id, limit)
         claiming = self.db.submit(wish, self._claim_many, self._give_back)
-        return self._taken(await self.db.delivered(claiming))
+        try:
+            return self._taken(await self.db.delivered(claiming))
+        except asyncio.CancelledError:
+            self._give_back(_unheard(claiming))
+            raise
 
     async def complete_and_claim(
         self, task: VideoTask, result: TaskResult, lease_s: float
@@ -110,6 +114,9 @@ class TaskClaim(TaskLeave):
         turning = self.db.submit(wish, self._turn_many, lambda answer: self._give_back(answer[1]))
         try:
             lost, rows = await self.db.delivered(turning)
+        except asyncio.CancelledError:
+            self._give_back((_unheard(turning) or (None, []))[1])
+            raise
         finally:
             self._let_go(task)
         if lost is not None:
@@ -221,6 +228,15 @@ class TaskClaim(TaskLeave):
             cancel=frozenset(row["task_id"] for row in rows if row["cancel_requested"]),
             batch_status=None if status is None else BatchStatus(status),
         )
+
+
+def _unheard(answer: asyncio.Future[Any]) -> Any:
+    """The answer of an operation whose caller was cancelled in the very moment it came; else ().
+
+    Where the caller was cancelled before, the group commit tells (`undelivered`).
+    """
+    came = answer.done() and not answer.cancelled() and answer.exception() is None
+    return answer.result() if came else ()
 
 
 def _check_lock(worker_id: str) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gs_video_report.batch.attempt_control import TaskControl, TaskRunner
@@ -309,10 +309,28 @@ class WorkerPool:
     async def _wind_up(self, keeper: asyncio.Task[None]) -> None:
         self._stop_at_once(PoolOutcome(StopReason.STOPPED if self._workers else StopReason.DRAINED))
         side = [keeper] + ([self._grace] if self._grace else [])
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
-        for task in side:
-            task.cancel()
-        await asyncio.gather(*side, return_exceptions=True)
+        try:
+            await _ended(self._workers.values())
+        finally:
+            for task in side:
+                task.cancel()
+            await asyncio.gather(*side, return_exceptions=True)
+
+
+async def _ended(workers: Iterable[asyncio.Task[None]]) -> None:
+    """Wait for workers that are to stop, also when the waiting itself is cancelled.
+
+    They would leave with it, and the tasks they hold would stay claimed.
+    """
+    ending = asyncio.gather(*workers, return_exceptions=True)
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
