@@ -206,10 +206,15 @@ def _size(path: Path) -> int:
 
 
 def _free(folder: Path) -> int | None:
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return None
+    """Free bytes where `folder` is, or will be made; None when that cannot be known."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
 
 
 def metrics_json(metrics: BatchMetrics) -> dict[str, Any]:

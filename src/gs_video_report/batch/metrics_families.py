@@ -1,6 +1,8 @@
 """A measurement of a batch as families of Prometheus. Pure.
 
 Names begin with `gsvr_`, units are seconds, bytes and US dollars; every sample carries the batch.
+A counter whose labels are known beforehand is there from the first measurement on, with 0:
+Prometheus sees no increase in a series that appears with 1, and no alert fires on an absent one.
 """
 
 from __future__ import annotations
@@ -9,11 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from gs_video_report.batch.data_models import AttemptOutcome, TaskStatus
 from gs_video_report.batch.metrics import BOUNDS_S, BatchMetrics, Spread
 from gs_video_report.terminal.prometheus import Family, Sample, histogram
 
 TIMED = ("completed", "failed", "retrying")
 """Outcomes of attempts whose times are shown as a histogram; others end when a person wants."""
+_NEVER = Spread(0, 0.0, 0.0, (0,) * len(BOUNDS_S))
+_NO_EVENTS = {f"task.{status}": 0 for status in TaskStatus}
 
 
 def families(metrics: BatchMetrics) -> list[Family]:
@@ -58,13 +63,14 @@ def families(metrics: BatchMetrics) -> list[Family]:
             "Seconds spent in those steps.",
             [({"step": name}, facts["seconds"]) for name, facts in metrics.steps.items()],
         ),
-        counter("gsvr_events_total", "Events by kind.", _by("kind", metrics.events)),
+        counter("gsvr_events_total", "Events by kind.",
+                _by("kind", {**_NO_EVENTS, **metrics.events})),
         *_api(metrics, counter),
         *_limiter(metrics.limiter, gauge),
         counter(
             "gsvr_tuning_changes_total",
             "Changes of the number of compute processes.",
-            [({}, metrics.tuning["changes"])] if metrics.tuning else [],
+            [({}, metrics.tuning.get("changes", 0))],
         ),
         gauge(
             "gsvr_compute_processes",
@@ -84,14 +90,12 @@ def _times(metrics: BatchMetrics, batch: dict[str, str]) -> list[Family]:
 
     timed = [
         sample
-        for outcome, found in metrics.attempts.items()
-        if outcome in TIMED
-        for sample in spread(found, {"outcome": outcome})
+        for outcome in TIMED
+        for sample in spread(metrics.attempts.get(outcome, _NEVER), {"outcome": outcome})
     ]
     counted = [
-        Sample(found.count, {**batch, "outcome": outcome})
-        for outcome, found in metrics.attempts.items()
-        if outcome != "running"
+        Sample(metrics.attempts.get(outcome, _NEVER).count, {**batch, "outcome": outcome})
+        for outcome in map(str, AttemptOutcome)
     ]
     return [
         Family(
