@@ -74,7 +74,7 @@ async def status(access: ProcessCommand, json: bool, ref: str, watch: bool) -> i
 
 async def watch(access: ProcessCommand, faces: Faces, ref: str) -> int:
     """`gsvr batch watch`: the live view of a batch that another process works on."""
-    from gs_video_report.batch.processor import failure_groups
+    from gs_video_report.batch.summary_reads import failure_groups
     from gs_video_report.batch.watch import Watcher
 
     config = app.load(access)
@@ -91,7 +91,7 @@ async def watch(access: ProcessCommand, faces: Faces, ref: str) -> int:
 async def _show_status(
     queue: TaskQueue, state: commands.BatchState, json: bool, *, clear: bool, tail: str
 ) -> None:
-    from gs_video_report.batch.processor import failure_groups
+    from gs_video_report.batch.summary_reads import failure_groups
 
     batch_id = state.row.batch_id
     failures = await failure_groups(queue, batch_id)
@@ -371,7 +371,8 @@ async def metrics(
     else:
         from gs_video_report.terminal.metrics import metrics_lines
 
-        text = "\n".join(metrics_lines(metrics_json(found))) + "\n"
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        text = "\n".join(metrics_lines(metrics_json(found), columns)) + "\n"
     if output is None:
         say(text.removesuffix("\n"))
     else:

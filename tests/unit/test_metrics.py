@@ -190,3 +190,22 @@ def _no_wait() -> Any:
     from gs_video_report.batch.metrics import Spread
 
     return Spread(0, 0.0, 0.0, (0,) * len(BOUNDS_S))
+
+
+async def test_long_figures_are_folded_and_steps_stand_in_columns(worked: TaskQueue) -> None:
+    worked: TaskQueue,
+) -> None:
+    value = metrics_json(await measure(worked, BATCH))
+    value["events"] = {f"task.kind{n}": n + 1 for n in range(20)}
+    value["steps"] = {
+        "probe": {"count": 3, "seconds": 1.0},
+        "upload_deleted": {"count": 12, "seconds": 2.0},
+    }
+    lines = metrics_lines(value, 80)
+    assert all(len(line) <= 80 for line in lines)
+    events = [n for n, line in enumerate(lines) if line.startswith("  events")]
+    assert lines[events[0] + 1].startswith(" " * 13 + "task.") or lines[events[0] + 1][13].isdigit()
+    probe, deleted = (line for line in lines if "probe" in line or "upload_deleted" in line)
+    assert probe.index("3") == deleted.index("12") + 1
+    whole = metrics_lines(value)
+    assert sum("task.kind" in line for line in whole) == 1

@@ -28,6 +28,7 @@ from gs_video_report.terminal.styles import ASCII, UNICODE, width
 from tests.support.terminal_play import Play, make_play
 
 NOW = datetime(2026, 11, 22, 15, 26, tzinfo=UTC)
+SGR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SGR_COLOUR = re.compile(r"\x1b\[[0-9;]*(?<![0-9])(3[0-7]|9[0-7]|4[0-7])(;[0-9;]*)?m")
 
 
@@ -140,6 +141,18 @@ def test_a_wait_for_quota_has_a_row_of_its_own_on_every_screen() -> None:
     assert any(line.startswith("next request in 40 s: 3 wait") for line in narrow)
     assert "Ctrl-C stops" in narrow[-1]
     assert all(width(line) <= 40 for line in narrow)
+
+
+def test_without_colour_the_bar_still_shows_how_far_it_is() -> None:
+    """Full and empty cells were the same sign."""
+    for env, empty in (({"NO_COLOR": "1"}, "─"), ({}, "━")):
+        terminal = Terminal()
+        printer = LivePrinter(terminal, env={"TERM": "xterm-256color", **env}, size=(80, 24))
+        printer.started(make_snapshot(fraction=0.5))
+        printer.close()
+        bar = next(line for line in SGR.sub("", terminal.text).splitlines() if "━━" in line)
+        assert bar.count(empty) > 25
+        assert bar.startswith("━" * 25)
 
 
 # --- the picture -----------------------------------------------------------------------------

@@ -159,3 +159,20 @@ def test_wrapping_breaks_at_spaces_and_loses_nothing() -> None:
     text = "one two three four five six"
     lines = styles.wrap(text, 9)
     assert lines == ["one two", "three", "four five", "six"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("lecture.mp4", 11),
+        ("第三讲", 6),
+        ("e\u0301te\u0301", 3),
+        ("\u0926\u0947\u0935\u093e", 3),  # a vowel sign below, and one that stands beside
+        ("\U0001f469\u200d\U0001f3eb", 4),  # one sign or two, as the terminal likes
+        ("\u2764\ufe0f", 2),
+    ],
+)
+def test_a_text_is_as_wide_as_the_terminal_that_needs_most_room(text: str, cells: int) -> None:
+    assert styles.width(text) == cells
+    assert styles.width(styles.pad(text, 12)) == 12
+    assert styles.width(styles.cut_end(text * 5, 7)) <= 7

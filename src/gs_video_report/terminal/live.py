@@ -78,8 +78,8 @@ class LivePrinter:
     ) -> None:
         self._stream = stderr
         self._out = LineWriter(stderr)
-        self._glyphs = glyphs_for(self._out.encoding)
         self._colour = wants_colour(stderr, env)
+        self._glyphs = glyphs_for(self._out.encoding, colour=self._colour)
         self._verbose = verbose
         self._now = now
         self._console = _console(stderr, env, size)

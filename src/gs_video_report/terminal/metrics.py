@@ -16,13 +16,25 @@ from gs_video_report.terminal.styles import (
     prose_span,
     size,
     span,
+    wrap,
 )
 
+_INDENT = 13
+_LEAST_ROOM = 40
 
-def metrics_lines(value: Mapping[str, Any]) -> list[str]:
-    """The lines for the JSON form of a measurement (`batch.metrics.metrics_json`)."""
+
+def metrics_lines(value: Mapping[str, Any], columns: int = 0) -> list[str]:
+    """The lines for the JSON form of a measurement (`batch.metrics.metrics_json`).
+
+    `columns`: lists are folded at this width; 0 leaves them whole.
+    """
     lines = [f"Batch {value['batch']} {clean(value['name'])}   {value['state']}"]
-    lines += [f"  {label:<10} {text}" for label, text in _rows(value) if text]
+    for label, text in _rows(value):
+        room = max(_LEAST_ROOM, columns - _INDENT)
+        rows = wrap(text, room) if columns and ", " in text else [text]
+        if text:
+            labels = [label, *[""] * (len(rows) - 1)]
+            lines += [f"  {head:<10} {row}" for head, row in zip(labels, rows, strict=True)]
     return lines
 
 
@@ -62,8 +74,9 @@ def _attempts(value: Mapping[str, Any]) -> list[str]:
 
 
 def _steps(value: Mapping[str, Any]) -> list[str]:
+    cells = max([10, *(len(clean(name)) for name in value["steps"])])
     return [
-        f"{clean(name):<10} {number(int(facts['count'])):>6}   {prose_span(facts['seconds'])}"
+        f"{clean(name):<{cells}} {number(int(facts['count'])):>6}   {prose_span(facts['seconds'])}"
         for name, facts in value["steps"].items()
     ]
 
@@ -79,10 +92,16 @@ def _api(value: Mapping[str, Any]) -> list[str]:
 
 def _buckets(value: Mapping[str, Any]) -> list[str]:
     return [
-        f"{clean(bucket['bucket'])}: {bucket['in_flight']} under way, {bucket['waiting']} waiting, "
-        f"{percent(bucket['factor'])} of the rate"
+        f"{clean(bucket['bucket'])}: {bucket['in_flight']} under way, {bucket['waiting']} waiting"
+        f"{_lacking(bucket)}, {percent(bucket['factor'])} of the rate"
         for bucket in value["limiter"].get("buckets", [])
     ]
+
+
+def _lacking(bucket: Mapping[str, Any]) -> str:
+    known = {"tokens", "requests"}
+    lacks = bucket.get("lacks")
+    return f" for {lacks} per minute" if bucket["waiting"] and lacks in known else ""
 
 
 def _tuning(tuning: Mapping[str, Any]) -> str:

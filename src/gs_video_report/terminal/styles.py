@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TextIO
 
 from gs_video_report.batch.eta import EtaRange
@@ -187,13 +188,29 @@ def _visible(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+_SPACING_MARK = "Mc"
+_MARK_CELLS = 1
+"""Of a vowel sign such as the Devanagari aa: some terminals give it none."""
+
+
 def width(text: str) -> int:
-    """Terminal cells of `text`."""
-    if text.isascii():
-        return len(text)
+    """Terminal cells of `text`, the most that any terminal takes for it.
+
+    Terminals differ: some draw a family of emoji in two cells, others side by side. A row that is
+    a little too short does no harm; one that is too long is folded and spoils the picture.
+    """
+    return len(text) if text.isascii() else _widest(text)
+
+
+@lru_cache(maxsize=4096)
+def _widest(text: str) -> int:
     from rich.cells import cell_len
 
-    return cell_len(text)
+    apart = sum(
+        _MARK_CELLS if unicodedata.category(char) == _SPACING_MARK else cell_len(char)
+        for char in text
+    )
+    return max(apart, cell_len(text))
 
 
 def cut_middle(text: str, cells: int, ellipsis: str = "...") -> str:
@@ -276,19 +293,23 @@ class Glyphs:
     """Separator between facts."""
 
 
+_THIN_LINE = "─"
 UNICODE = Glyphs("✓", "✗", "↻", "○", "━", "━", "╸", "·")
 ASCII = Glyphs("+", "x", "~", "o", "#", "-", "", "-")
 
 
-def glyphs_for(encoding: str | None) -> Glyphs:
-    """`UNICODE` if a stream of this encoding can carry it, else `ASCII`."""
+def glyphs_for(encoding: str | None, *, colour: bool = True) -> Glyphs:
+    """`UNICODE` if a stream of this encoding can carry it, else `ASCII`.
+
+    Without colours the empty part of a bar is a thin line: it could not be told from the full one.
+    """
     try:
         "".join((UNICODE.done, UNICODE.failed, UNICODE.bar_full, UNICODE.dot)).encode(
             encoding or "ascii"
         )
     except (UnicodeEncodeError, LookupError):
         return ASCII
-    return UNICODE
+    return UNICODE if colour else replace(UNICODE, bar_empty=_THIN_LINE)
 
 
 _SGR = {
