@@ -1,9 +1,10 @@
 """Slides: gsvr beside PySceneDetect on made recordings that the detector was not tuned on.
 
-    python benchmarks/slides.py [--set first|second|all] [--rounds 3] [--seed 11] [--folder DIR]
-                                [--json OUT] [--only NAME ...] [--ways NAME ...]
+    python benchmarks/slides.py [--set first|second|third|all] [--rounds 3] [--seed 11]
+                                [--folder DIR] [--json OUT] [--only NAME ...] [--ways NAME ...]
 
-Needs the extra `bench`. The recordings (`slides_heldout`, `slides_heldout2`) are drawn and encoded
+Needs the extra `bench`. The recordings (`slides_heldout`, `slides_heldout2` and, at the pace
+of lectures, `slides_lecture`) are drawn and encoded
 into `--folder` at the first call. Each contestant runs in a process of its own on one core, all of
 them in turn on one recording after another; only its own call is timed (not the imports), wall and
 CPU seconds, the median of the rounds. gsvr writes its pictures within that time; PySceneDetect only
@@ -33,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0:1] = [str(ROOT)]
 
-from benchmarks import slides_heldout, slides_heldout2  # noqa: E402
+from benchmarks import slides_heldout, slides_heldout2, slides_lecture  # noqa: E402
 
 EARLY_S, LATE_S, START_S = 0.5, 2.0, 1.0
 WAYS = ("gsvr", "content", "content*", "adaptive", "adaptive*", "hash", "histogram")
@@ -150,6 +151,8 @@ def styles(which: str) -> dict[str, slides_heldout.Style]:
         made |= slides_heldout.STYLES
     if which in {"second", "all"}:
         made |= slides_heldout2.STYLES
+    if which in {"third", "all"}:
+        made |= slides_lecture.STYLES
     return made
 
 
@@ -244,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--set", choices=("first", "second", "all"), default="all")
+    parser.add_argument("--set", choices=("first", "second", "third", "all"), default="all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "gsvr-slides")

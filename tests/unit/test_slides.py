@@ -189,7 +189,7 @@ def test_progress_is_reported_in_seconds_of_the_recording(tmp_path: Path) -> Non
     progress.set_sink(lambda done, total: told.append((done, total)))
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gs_video_report.media.slides._REPORT_S", 0.0)
+            patch.setattr("gs_video_report.media.slide_reader._REPORT_S", 0.0)
             find_slides(path, str(tmp_path / "out"), SlideParams())
     finally:
         progress.set_sink(None)

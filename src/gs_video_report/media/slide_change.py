@@ -57,6 +57,8 @@ _BLANK_SPREAD = 3.0
 _LOST_INK = 0.25
 _SAME_SHAPE = 0.8
 _FIGURED = 2.0
+_CLEAR_SHARE = 0.5
+"""Part of the picture that must be at rest and known before anything is said about it."""
 
 
 class Change(StrEnum):
@@ -104,6 +106,13 @@ def cells_changed(a: Gray, b: Gray) -> Mask:
     return result
 
 
+def _nothing() -> Mask:
+    """No cell."""
+    import numpy as np
+
+    return np.zeros((ROWS, COLUMNS), bool)
+
+
 def is_blank(gray: Gray) -> bool:
     """Nothing is shown: one even colour."""
     return float(gray.std()) < _BLANK_SPREAD
@@ -121,31 +130,54 @@ class Difference:
     """Cells with content that was not there."""
 
 
-def compare(old: Gray, new: Gray) -> Difference:
-    """Which content went and which came. Even shifts of brightness and dimming count as neither."""
+def compare(old: Gray, new: Gray, content: Mask | None = None) -> Difference:
+    """Which content went and which came. Even shifts of brightness and dimming count as neither.
+
+    `content`: that of `old`, when it is known.
+    """
     import numpy as np
 
-    a, b = cells(old), cells(new)
-    moved = np.abs(a - b) > LEVELS
-    changed = moved.mean(axis=2) > CELL_SHARE
-    ink_a = np.abs(a - np.median(a, axis=2, keepdims=True)) > LEVELS
-    ink_b = np.abs(b - np.median(b, axis=2, keepdims=True)) > LEVELS
-    content = (ink_a.mean(axis=2) > CELL_SHARE) & _figured(a)
-    gone = (ink_a & moved).sum(axis=2) > _LOST_INK * np.maximum(ink_a.sum(axis=2), 1)
-    unlike = _likeness(a, b) < _SAME_SHAPE
-    lost = changed & content & gone & unlike
-    fresh = (ink_b & moved).mean(axis=2) > CELL_SHARE
-    return Difference(content, lost, changed & fresh & (unlike | ~content))
+    content = content_of(old) if content is None else content
+    changed = cells_changed(old, new)
+    lost, gained = np.zeros_like(changed), np.zeros_like(changed)
+    if changed.any():
+        a, b = cells(old)[changed], cells(new)[changed]
+        moved = np.abs(a - b) > LEVELS
+        ink_a, ink_b = _ink(a), _ink(b)
+        gone = (ink_a & moved).sum(axis=1) > _LOST_INK * np.maximum(ink_a.sum(axis=1), 1)
+        unlike, had = _likeness(a, b) < _SAME_SHAPE, content[changed]
+        fresh = (ink_b & moved).mean(axis=1) > CELL_SHARE
+        lost[changed] = had & gone & unlike
+        gained[changed] = fresh & (unlike | ~had)
+    return Difference(content, lost, gained)
+
+
+def content_of(gray: Gray) -> Mask:
+    """Cells that show something."""
+    a = cells(gray).reshape(ROWS * COLUMNS, -1)
+    result: Mask = ((_ink(a).mean(axis=1) > CELL_SHARE) & _figured(a)).reshape(ROWS, COLUMNS)
+    return result
+
+
+def _ink(part: Any) -> Any:
+    """Pixels that stand out of their cell; `part`: a row per cell."""
+    import numpy as np
+
+    return np.abs(part - np.median(part, axis=1, keepdims=True)) > LEVELS
 
 
 def _figured(a: Any) -> Any:
     """Cells with more than straight edges along the cell: stripes of a marker, frames and rules
-    are no content by themselves."""
-    high, wide = HEIGHT // ROWS, WIDTH // COLUMNS
-    part = a.reshape(ROWS, COLUMNS, high, wide)
-    rest = part - part.mean(axis=2, keepdims=True) - part.mean(axis=3, keepdims=True)
-    rest = rest + part.mean(axis=(2, 3), keepdims=True)
-    return rest.std(axis=(2, 3)) > _FIGURED
+    are no content by themselves. `a`: a row per cell."""
+    part = _squares(a)
+    rest = part - part.mean(axis=1, keepdims=True) - part.mean(axis=2, keepdims=True)
+    rest = rest + part.mean(axis=(1, 2), keepdims=True)
+    return rest.std(axis=(1, 2)) > _FIGURED
+
+
+def _squares(a: Any) -> Any:
+    """Rows of pixels as small pictures."""
+    return a.reshape(-1, HEIGHT // ROWS, WIDTH // COLUMNS)
 
 
 def _likeness(a: Any, b: Any) -> Any:
@@ -153,22 +185,20 @@ def _likeness(a: Any, b: Any) -> Any:
     a line of text, or a shadow across it, does not make it another text."""
     import numpy as np
 
-    high, wide = HEIGHT // ROWS, WIDTH // COLUMNS
-    a4, b4 = (part.reshape(ROWS, COLUMNS, high, wide) for part in (a, b))
-    best = _correlation(a, b)
-    for axis in (2, 3):
-        bare = (part - part.mean(axis=axis, keepdims=True) for part in (a4, b4))
+    best, pair = _correlation(a, b), (_squares(a), _squares(b))
+    for axis in (1, 2):
+        bare = (part - part.mean(axis=axis, keepdims=True) for part in pair)
         best = np.maximum(best, _correlation(*(part.reshape(a.shape) for part in bare)))
     return best
 
 
 def _correlation(a: Any, b: Any) -> Any:
-    """Pearson's, per cell; 0 where a cell is even."""
+    """Pearson's, per row; 0 where one is even."""
     import numpy as np
 
-    da, db = a - a.mean(axis=2, keepdims=True), b - b.mean(axis=2, keepdims=True)
-    norm = np.sqrt((da * da).sum(axis=2) * (db * db).sum(axis=2))
-    return np.where(norm > 1.0, (da * db).sum(axis=2) / np.maximum(norm, 1.0), 0.0)
+    da, db = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    norm = np.sqrt((da * da).sum(axis=1) * (db * db).sum(axis=1))
+    return np.where(norm > 1.0, (da * db).sum(axis=1) / np.maximum(norm, 1.0), 0.0)
 
 
 @dataclass(slots=True)
@@ -278,6 +308,9 @@ class SlideDetector:
     _known: Any = None
     """Cells of `_shown` that had settled; the others (a hand, a person passing) are filled in when
     they settle, and are no content that could be lost."""
+    _content: Any = None
+    _content_for: Any = None
+    """The picture that `_content` was counted in."""
     _gone_at: Any = None
     """Since when each cell's content is gone, seconds; NaN where it is there."""
     _shown_at: float = 0.0
@@ -302,7 +335,7 @@ class SlideDetector:
             self._last, self._activity = gray, _Activity.begin(t_s)
             return self._first(t_s, gray)
         began_s = t_s if began_s is None else began_s
-        changed = cells_changed(self._last, gray)
+        changed = _nothing() if gray is self._last else cells_changed(self._last, gray)
         self._last = gray
         self._activity.feed(t_s, began_s, changed)
         self._moving.append((began_s, float(changed.mean())))
@@ -313,6 +346,29 @@ class SlideDetector:
             self._note_lost(changed & False, t_s)
             return self._camera(t_s, film[0], gray)
         return self._judge(t_s, gray, changed, settle=self._settle())
+
+    def explains(self, gray: Gray) -> bool:
+        """Whether `gray` shows nothing that could become a slide, a build or moving pictures.
+
+        False while nothing is shown, in moving pictures, and where too little of the picture is
+        at rest to tell.
+        """
+        if self._shown is None or self._last is None or self._activity is None or self._in_camera:
+            return False
+        if not cells_changed(self._shown, gray).any():
+            return True
+        clear = ~self._activity.busy() & self._known
+        if is_blank(gray) or float(clear.mean()) < _CLEAR_SHARE:
+            return False
+        if float(cells_changed(self._last, gray).mean()) > CAMERA_SHARE:
+            return False
+        found = compare(self._shown, gray, self._content_now())
+        return int(((found.lost | found.gained) & clear).sum()) < MIN_CELLS
+
+    def pause(self, until_s: float) -> None:
+        """Nothing was looked at until `until_s`: what is known of restless cells does not fade."""
+        if self._activity is not None:
+            self._activity.at_s = max(self._activity.at_s, until_s)
 
     def finish(self, t_s: float) -> Seen:
         """No more samples follow: a picture that appeared just now counts as settled."""
@@ -337,6 +393,13 @@ class SlideDetector:
         self._gone_at = np.full((ROWS, COLUMNS), np.nan)
         self._known = np.ones((ROWS, COLUMNS), bool) if known is None else known
 
+    def _content_now(self) -> Mask:
+        """The content of the current slide; counted once."""
+        if self._shown is not self._content_for and self._shown is not None:
+            self._content, self._content_for = content_of(self._shown), self._shown
+        result: Mask = self._content
+        return result
+
     def _note_lost(self, lost: Mask, began_s: float) -> None:
         """Remember since when content is gone; what comes back was only covered."""
         import numpy as np
@@ -358,16 +421,20 @@ class SlideDetector:
         activity = self._activity
         assert activity is not None  # noqa: S101
         moving = 0.0 if changed is None else float(changed.mean())
-        busy = activity.busy()
-        still = changed is None or not bool((changed & ~busy).any())
         settled = activity.quiet >= settle if settle else activity.new_or_quiet()
         self._learn(gray, settled)
         shown = self._shown
         assert shown is not None  # noqa: S101
-        if not cells_changed(shown, gray).any():
+        same = shown is gray or not cells_changed(shown, gray).any()
+        if same and (changed is None or not changed.any()):
+            self._note_lost(settled & False, t_s)
+            return Seen(Change.NONE, t_s, not self._in_camera, moving)
+        busy = activity.busy()
+        still = changed is None or not bool((changed & ~busy).any())
+        if same:
             self._note_lost(busy & False, t_s)
             return Seen(Change.NONE, t_s, still and not self._in_camera, moving)
-        found = compare(shown, gray)
+        found = compare(shown, gray, self._content_now())
         clear = ~busy & self._known
         lost, gained = found.lost & clear, found.gained & clear
         plain = not self._in_camera and not is_blank(gray)

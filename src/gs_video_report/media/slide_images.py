@@ -122,5 +122,5 @@ def encode(frame: Any, params: SlideParams, pixel_aspect: float = 1.0) -> tuple[
         height = max(1, round(picture.height * params.max_width / picture.width))
         picture = picture.resize((params.max_width, height), Image.Resampling.LANCZOS)
     target = io.BytesIO()
-    picture.save(target, "JPEG", quality=params.quality, subsampling=0, optimize=True)
+    picture.save(target, "JPEG", quality=params.quality, subsampling=0)
     return target.getvalue(), picture.width, picture.height
