@@ -193,8 +193,6 @@ def _no_wait() -> Any:
 
 
 async def test_long_figures_are_folded_and_steps_stand_in_columns(worked: TaskQueue) -> None:
-    worked: TaskQueue,
-) -> None:
     value = metrics_json(await measure(worked, BATCH))
     value["events"] = {f"task.kind{n}": n + 1 for n in range(20)}
     value["steps"] = {
