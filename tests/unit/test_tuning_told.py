@@ -16,9 +16,10 @@ import pytest
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
 from gs_video_report.batch.event_reads import batch_story
 from gs_video_report.batch.performance_optimizer import Change
-from gs_video_report.batch.processor import BatchProcessor, _TuningLog
+from gs_video_report.batch.run_end import settle_status
 from gs_video_report.batch.run_outcome import PoolOutcome, StopReason
 from gs_video_report.batch.run_record import RunRecord
+from gs_video_report.batch.run_tuning import TuningLog
 from gs_video_report.terminal.frame import Screen, frame, row_text
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.styles import glyphs_for
@@ -46,7 +47,7 @@ async def test_a_change_is_said_kept_as_an_event_and_followed_by_the_pool(tmp_pa
     queue = await open_queue(tmp_path, FakeClock(), 1)
     record, pool, out = RunRecord(queue, BATCH, "host-1-0123456789ab"), Pool(), io.StringIO()
     printer = PlainPrinter(out, env={})
-    log = _TuningLog(record, pool, 4, printer, follow=True)  # type: ignore[arg-type]
+    log = TuningLog(record, pool, 4, printer, follow=True)  # type: ignore[arg-type]
     log.changed(Change(10.0, 2, 1, "only 0.9 of 8.0 GB of memory is free"))
     await record.flush()
     story = await batch_story(queue.db, BATCH)
@@ -89,10 +90,9 @@ async def test_a_batch_stopped_just_as_its_last_video_ended_is_completed(
 ) -> None:
     queue = await open_queue(tmp_path, FakeClock(), 0)
     await queue.set_batch_status(BATCH, BatchStatus.RUNNING)
-    row = await queue.set_batch_status(BATCH, status)
-    processor = BatchProcessor(queue.db, row, PlainPrinter(io.StringIO(), env={}))
+    await queue.set_batch_status(BATCH, status)
     done, drained = BatchCounts(completed=4), PoolOutcome(StopReason.DRAINED)
-    after = await processor._set_status(queue, BatchStatus.COMPLETED, drained, done)
+    after = await settle_status(queue, BATCH, BatchStatus.COMPLETED, drained, done)
     await queue.db.close()
     assert after.status is BatchStatus.COMPLETED
 
@@ -115,14 +115,13 @@ def other_process(db_path: Path) -> Iterator[str]:
 async def test_a_stopped_process_does_not_pause_the_batch_of_another(tmp_path: Path) -> None:
     """Also not while that one only waits for a retry and no task is running."""
     queue = await open_queue(tmp_path, FakeClock(), 0)
-    row = await queue.set_batch_status(BATCH, BatchStatus.RUNNING)
-    processor = BatchProcessor(queue.db, row, PlainPrinter(io.StringIO(), env={}))
+    await queue.set_batch_status(BATCH, BatchStatus.RUNNING)
     stopped, left = PoolOutcome(StopReason.STOPPED), BatchCounts(completed=3, retrying=1)
     with other_process(queue.db.path) as name:
         other = RunRecord(queue, BATCH, name)
         await other.started(engine="local", parallel=2, processes=2)
-        after = await processor._set_status(queue, BatchStatus.PAUSED, stopped, left)
+        after = await settle_status(queue, BATCH, BatchStatus.PAUSED, stopped, left)
         assert after.status is BatchStatus.RUNNING
-    after = await processor._set_status(queue, BatchStatus.PAUSED, stopped, left)
+    after = await settle_status(queue, BATCH, BatchStatus.PAUSED, stopped, left)
     await queue.db.close()
     assert after.status is BatchStatus.PAUSED

@@ -21,9 +21,9 @@ from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchSta
 from gs_video_report.batch.event_reads import Event
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.processor import failure_groups
 from gs_video_report.batch.run_record import RunRecord
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.summary_reads import failure_groups
 from gs_video_report.batch.task_moves import add_events
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.watch import EventClock, Watcher, exit_code, tree_memory
