@@ -314,3 +314,42 @@ def test_sigterm_hands_everything_back_and_a_second_one_is_immediate(
     del scene.environment["JOBS_RUINED"]
     assert scene.finish() == GOOD
     assert oracle.check(scene, reference) == []
+
+
+def failed(scene: Scene) -> dict[str, dict[str, str]]:
+    """Path -> stored error of the failed tasks."""
+    rows = oracle.rows(
+        scene.database,
+        "SELECT json_extract(video, '$.relative_path'), error FROM tasks WHERE status = 'failed'",
+    )
+    return {path: json.loads(error) for path, error in rows}
+
+
+def explained_as_poison(scene: Scene, path: str) -> None:
+    """One explained error for the file, in the database and on the error page; all else is done."""
+    errors = failed(scene)
+    assert {name: error["code"] for name, error in errors.items()} == {
+        "broken.mp4": "E_NO_MEDIA",
+        path: "E_POISON",
+    }
+    assert errors[path]["message"]
+    assert errors[path]["hint"]
+    (page,) = scene.output.glob("errors-*.md")
+    assert page.read_text("utf-8").count(Path(path).name) >= 1
+    assert count(scene, "completed") == 3
+    assert running(scene) == []
+    assert oracle.processes_of(scene) == []
+
+
+def test_a_recording_that_kills_its_process_every_time_fails_as_poison_and_the_others_finish(
+    scene: Scene,
+) -> None:
+    """Three crashes, although five more tries were allowed."""
+    scene.environment["JOBS_RUINED"] = json.dumps({"01 talk": "segfault"})
+    assert scene.finish("--max-retries", "8") == GOOD, last_words(scene)
+    explained_as_poison(scene, "week1/01 talk.mp4")
+    outcomes = oracle.rows(
+        scene.database,
+        "SELECT count(*) FROM attempts JOIN tasks USING(task_id) WHERE error_code = 'E_POISON'",
+    )
+    assert outcomes == [(3,)]
