@@ -328,3 +328,23 @@ def test_events_are_told_as_sentences() -> None:
     started = {"engine": "local", "parallel": 4, "processes": 2}
     line = story_line("2026-11-22T14:02:11Z", "run.started", started, now)
     assert line.split(maxsplit=3)[3] == "local, 4 videos in flight, 2 compute workers"
+
+
+async def test_watching_ends_when_nobody_reads_any_more(working: Working) -> None:
+    """`gsvr batch watch | head` sat there until the batch was done."""
+
+    class ClosedAfterTheFirstLine(io.StringIO):
+        def write(self, text: str) -> int:
+            if self.getvalue():
+                raise BrokenPipeError
+            return super().write(text)
+
+    await working.begin()
+    out = ClosedAfterTheFirstLine()
+    watching = asyncio.create_task(watch(working, out))
+    await until(out, '"type":"batch"')
+    await working.do()
+    code, lines = await asyncio.wait_for(watching, 30)
+    assert code == 0
+    assert len(lines) == 1
+    assert (await working.queue.get_batch(BATCH)).status is BatchStatus.RUNNING

@@ -112,6 +112,8 @@ class Watcher:
                 await self._show_for(self.poll_s, monitor)
                 if self._quitting is not None:
                     return self._leave()
+                if self.printer.lost:  # `| head` has had enough
+                    return int(ExitCode.OK)
             return await self._end(monitor)
 
     # --- the beginning --------------------------------------------------------------------------

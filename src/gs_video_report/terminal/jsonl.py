@@ -103,6 +103,11 @@ class JsonLinesPrinter:
         )
         self._write(value | {"at": self._time()})
 
+    @property
+    def lost(self) -> bool:
+        """Nobody reads any more."""
+        return self._out.lost
+
     def close(self) -> None:
         """Nothing to give back."""
 

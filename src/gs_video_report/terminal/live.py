@@ -164,6 +164,11 @@ class LivePrinter:
         ):
             self._out.line(line)
 
+    @property
+    def lost(self) -> bool:
+        """Nobody reads any more."""
+        return self._lost or self._out.lost
+
     def close(self) -> None:
         """Remove the picture and show the cursor."""
         live, self._live = self._live, None

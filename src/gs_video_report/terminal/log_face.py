@@ -179,6 +179,11 @@ class TwoFaces:
         self._face.finished(result, failures, reports, kept=kept, message=message)
         self._log.finished(result, failures, reports, kept=kept, message=message)
 
+    @property
+    def lost(self) -> bool:
+        """Nobody looks at the face any more; the log goes on."""
+        return self._face.lost
+
     def close(self) -> None:
         """The face gives the terminal back."""
         self._face.close()

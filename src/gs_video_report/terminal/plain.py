@@ -141,6 +141,11 @@ class PlainPrinter:
         ):
             self._out.line(line)
 
+    @property
+    def lost(self) -> bool:
+        """Nobody reads any more."""
+        return self._out.lost
+
     def close(self) -> None:
         """Nothing to give back."""
 

@@ -152,6 +152,11 @@ class Printer(Protocol):
             message: why it ended early, if it did.
         """
 
+    @property
+    def lost(self) -> bool:
+        """Nobody reads any more: the pipe was closed, or the terminal went away."""
+        ...
+
     def close(self) -> None:
         """Give the terminal back as it was. Idempotent; call it in `finally`."""
 

@@ -20,7 +20,8 @@ class LineWriter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lost = False
+        self.lost = False
+        """The reader went away; seen at the first write after that."""
         tolerate_encoding(stream)
 
     @property
@@ -30,12 +31,12 @@ class LineWriter:
 
     def line(self, text: str) -> None:
         """Write `text` and a newline."""
-        if self._lost:
+        if self.lost:
             return
         try:
             self._write(text + "\n")
         except (OSError, ValueError):
-            self._lost = True
+            self.lost = True
 
     def _write(self, text: str) -> None:
         try:
