@@ -108,7 +108,7 @@ def gsvr_command(folder: Path, model: str, cache: Path) -> Callable[[Path], list
 def gsvr_texts(work: Path) -> dict[str, str]:
     """File name -> text, from the JSON reports."""
     found = {}
-    for path in (work / "out" / "chinese_transcript").rglob("*.json"):
+    for path in (work / "out" / "transcript").rglob("*.json"):
         report = json.loads(path.read_bytes())
         found[report["media"]["file_name"]] = " ".join(s["text"] for s in report["segments"])
     return found

@@ -65,7 +65,7 @@ Template = Annotated[
     _opt(
         "--template",
         "-t",
-        help="Report template (default: chinese_transcript).",
+        help="Report template (default: transcript).",
         panel=OUTPUT,
         metavar="NAME",
     ),

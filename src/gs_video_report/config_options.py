@@ -100,7 +100,7 @@ _DAY_S = 86400.0
 
 PLAIN_OPTIONS: tuple[Option, ...] = (
     Option(
-        "template", Kind.TEXT, "chinese_transcript", _R,
+        "template", Kind.TEXT, "transcript", _R,
         "Template of the reports; see: gsvr templates list.",
     ),
     Option(

@@ -85,7 +85,7 @@ def test_verify_repair_retry_and_restore(gsvr: Gsvr, tmp_path: Path) -> None:
     process = ("batch", "process", "-d", "in", "--cache-dir", "cache", "--no-ocr")
     assert gsvr(*process).code == 3
 
-    folder = tmp_path / "batch_output" / "chinese_transcript"
+    folder = tmp_path / "batch_output" / "transcript"
     original = (folder / "talk.srt").read_bytes()
     (folder / "talk.srt").write_text("altered")
     (folder / "talk.vtt").unlink()
@@ -152,7 +152,7 @@ def test_render_writes_another_template_without_any_engine(gsvr: Gsvr, tmp_path:
     assert (made / report["media"]["source"]).resolve() == tmp_path / "in" / "talk.mp4"
     assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
     card = library_cards(tmp_path / "batch_output" / "index.html")[0]
-    assert card["h"]["html"] == "chinese_transcript/talk.html"
+    assert card["h"]["html"] == "transcript/talk.html"
     [[template, links]] = card["o"]
     assert (template, links["html"]) == ("summary_report", "summary_report/talk.html")
     assert set(links) == set(card["h"])

@@ -60,6 +60,7 @@ def test_an_own_template_in_the_place_of_a_shipped_one_is_listed_once_as_own(hom
         "summary_report": True,
         "chinese_transcript": False,
         "comprehensive_lesson": False,
+        "transcript": False,
     }
 
 

@@ -48,7 +48,7 @@ def test_the_oracle_sees_a_report_that_differs_and_one_that_is_missing(
     reports = sorted(copy.output.glob("*/**/*.md"))
     reports[0].write_text("altered", encoding="utf-8")
     reports[1].unlink()
-    (copy.output / "chinese_transcript" / "stranger.md").write_text("x", encoding="utf-8")
+    (copy.output / "transcript" / "stranger.md").write_text("x", encoding="utf-8")
     (copy.output / ".gsvr-1-2-3.tmp").touch()
     words = [problem.rpartition(": ")[2] for problem in oracle.output_problems(copy, reference)]
     assert sorted(words) == ["differs", "only after the storm", "only without the storm"]

@@ -25,9 +25,13 @@ def parse(text: str) -> object:
     return parse_template(text.encode(), "x.yaml", "x")
 
 
-def test_the_three_shipped_templates_load_and_say_what_needs_a_model() -> None:
+SHIPPED = ["chinese_transcript", "comprehensive_lesson", "summary_report", "transcript"]
+
+
+def test_the_shipped_templates_load_and_say_what_needs_a_model() -> None:
     found = {t.name: t for t in list_templates()}
-    assert sorted(found) == ["chinese_transcript", "comprehensive_lesson", "summary_report"]
+    assert sorted(found) == SHIPPED
+    assert found["transcript"].needs_llm == ()  # the local engine leaves nothing of it out
     assert found["chinese_transcript"].language == "zh"
     assert found["chinese_transcript"].needs_llm[0] == "translation into Chinese"
     assert found["comprehensive_lesson"].sections[0].key == "objectives"
@@ -35,7 +39,7 @@ def test_the_three_shipped_templates_load_and_say_what_needs_a_model() -> None:
 
 
 @pytest.mark.parametrize("mode", ["video", "text"])
-@pytest.mark.parametrize("name", ["chinese_transcript", "comprehensive_lesson", "summary_report"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_prompts_carry_the_material_and_the_time_of_a_part(name: str, mode: str) -> None:
     text = render_prompt(
         load_template(name),
@@ -68,7 +72,7 @@ def test_a_users_template_wins_and_changes_the_fingerprint(tmp_path: Path) -> No
     mine = load_template("summary_report", tmp_path)
     assert (mine.title, mine.version) == ("Mine", "9")
     assert mine.sha256 != load_template("summary_report").sha256
-    assert len(list_templates(tmp_path)) == 3
+    assert len(list_templates(tmp_path)) == len(SHIPPED)
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
@@ -191,7 +195,7 @@ def test_labels_of_both_languages_have_the_same_keys() -> None:
 
 
 def test_shipped_files_are_all_valid_names() -> None:
-    assert len(list(SHIPPED_DIR.glob("*.yaml"))) == 3
+    assert sorted(p.stem for p in SHIPPED_DIR.glob("*.yaml")) == SHIPPED
 
 
 def test_a_layout_that_asks_too_much_is_named_in_the_error() -> None:

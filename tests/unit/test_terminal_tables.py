@@ -116,7 +116,7 @@ def test_the_status_card_ends_with_the_next_command() -> None:
     assert batch_status(RUNNING, groups, running=running, now=NOW) == [
         "Batch 7f3a91c2 lectures   running",
         "  input     ./lectures",
-        "  engine    auto, template chinese_transcript",
+        "  engine    auto, template transcript",
         "  videos    31/48 done, 2 failed, 4 running, 11 pending",
         "  media     21h08m of 31h05m known (67 %)",
         "  cost      $2.91",

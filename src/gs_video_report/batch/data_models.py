@@ -185,6 +185,12 @@ class Usage:
     usd: float = 0.0
 
 
+FILES = "files"
+"""`TaskResult.rewriting`: the files on disk may be of two makings; the JSON is one of them."""
+PAGES = "pages"
+"""`TaskResult.rewriting`: the files are those of the row; library page and checkpoint are older."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskResult:
     """What a completed task left behind."""
@@ -206,10 +212,16 @@ class TaskResult:
     renderings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Template -> files of this very report that were written with other templates than its own.
     Paths relative to the output folder; pictures are left out."""
+    rewriting: str = ""
+    """What a command that writes this finished report anew has still to do: `FILES`, `PAGES`, or
+    nothing (empty)."""
 
     def to_json(self) -> str:
         """Compact JSON text; `from_json` is its inverse."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        value = asdict(self)
+        if not self.rewriting:
+            del value["rewriting"]
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -293,7 +305,7 @@ class NewTask:
 class BatchOptions:
     """Everything that was decided when the batch was made; frozen in the batch row."""
 
-    template: str = "chinese_transcript"
+    template: str = "transcript"
     engine: str = "auto"
     output_dir: str = "./batch_output"
     """Absolute path once resolved."""
