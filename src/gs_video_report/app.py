@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gs_video_report import boundary
 from gs_video_report.boundary import Faces
 from gs_video_report.errors import GsvrError, UsageError
 from gs_video_report.hints import place_told
@@ -107,7 +108,7 @@ async def process(command: ProcessCommand) -> int:
         )
     from gs_video_report.terminal.log_face import TwoFaces
 
-    with open_log(config) as log:
+    with open_log(config, command.faces) as log:
         printer: Printer = printer_for(command.faces, config)
         if log is not None:
             printer = TwoFaces(printer, log)
@@ -120,8 +121,9 @@ async def process(command: ProcessCommand) -> int:
 
 
 @contextmanager
-def open_log(config: Config) -> Iterator[RunLog | None]:
+def open_log(config: Config, faces: Faces) -> Iterator[RunLog | None]:
     """The log file of `--log-file`; None without one. What ends the block is its last line.
+    Lines that it lacks at the end are told on stderr.
 
     Raises: LogNotWritable.
     """
@@ -144,6 +146,8 @@ def open_log(config: Config) -> Iterator[RunLog | None]:
         raise
     finally:
         log.close()
+        if words := log.last_words():
+            boundary.remark(faces, words)
 
 
 def input_spec(command: ProcessCommand) -> InputSpec | None:

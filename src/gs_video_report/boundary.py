@@ -123,6 +123,17 @@ async def _terminable(work: Coroutine[Any, Any, int]) -> int:
         return int(ExitCode.SIGTERM)
 
 
+def remark(faces: Faces, text: str) -> None:
+    """Say a sentence on stderr that changes nothing, after a command's face has closed."""
+    from gs_video_report.config_values import without_secrets
+    from gs_video_report.terminal.stream import LineWriter, json_line
+    from gs_video_report.terminal.styles import clean
+
+    note = {"v": 1, "type": "note", "level": "warning", "message": text}
+    line = json_line(note) if faces.json else f"gsvr: {clean(text)}"
+    LineWriter(sys.stderr).line(without_secrets(line))
+
+
 def tell(faces: Faces, error: Exception) -> int:
     """Show one error; returns its exit code."""
     from gs_video_report.config_values import remember_secret, without_secrets

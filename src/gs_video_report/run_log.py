@@ -1,10 +1,11 @@
 """The log file: one JSON object per line, written by a thread of its own.
 
 True here: `write()` only puts a value into a queue, so the event loop never waits for the disk; a
-full queue or a full disk costs lines (their number is told once there is room again), never the
-batch. Lines are whole: several processes may share one file, and a line cut short by a full disk
-is ended before the next one. The file is replaced at `max_bytes`; the last ones are kept as
-`FILE.1`, `FILE.2` ... A file that another program moved away is made anew.
+full queue or a full disk costs lines (their number is told once there is room again, and at the
+end), never the batch. Lines are whole: several processes may share one file, and a line cut short
+by a full disk is ended before the next one. The file is replaced at `max_bytes`; the last ones are
+kept as `FILE.1`, `FILE.2` ... Where the folder does not allow that, the file grows on. A file that
+another program moved away is made anew.
 Never: writes a key or a password; raises after it was opened; touches the terminal.
 Raises: LogNotWritable, on opening only.
 """
@@ -35,6 +36,8 @@ KEPT_FILES = 3
 QUEUED_LINES = 20_000
 RETRY_S = 5.0
 """Seconds between two tries to write after the disk refused."""
+ROTATE_RETRY_S = 60.0
+"""Seconds between two tries to begin a new file after that was refused."""
 BATCHED = 500
 """Lines written at once, at most."""
 CLOSE_S = 5.0
@@ -61,6 +64,10 @@ class RunLog:
         self._torn = False
         self._lost = 0
         self._retry_at = 0.0
+        self._rotate_at = 0.0
+        self._growth: str | None = ""
+        """That the file grows beyond its size, until it was told; None from then on."""
+        self._why = ""
         self._trouble = ""
         self._closed = False
         self._handler = _Handler(self)
@@ -114,9 +121,25 @@ class RunLog:
             self._lost += 1
 
     def take_trouble(self) -> str:
-        """Why lines are being lost, told once per trouble; empty when all is well."""
+        """Why lines are being lost, or why the file grows beyond its size; told once per trouble.
+        Empty when all is well."""
         text, self._trouble = self._trouble, ""
-        return text
+        return text or self._take_growth()
+
+    def last_words(self) -> str:
+        """After `close()`: what nobody has been told yet; empty when all is well."""
+        if self._thread.is_alive():
+            return f"the last lines of the log file {self.path} are missing: its disk hangs"
+        if not self._lost:
+            return self._take_growth()
+        noun = "line is" if self._lost == 1 else "lines are"
+        return f"the log file {self.path} is not whole: {self._lost} {noun} missing{self._why}"
+
+    def _take_growth(self) -> str:
+        text = self._growth
+        if text:
+            self._growth = None
+        return text or ""
 
     def close(self) -> None:
         """Write what is waiting, for some seconds at most, and close. Idempotent."""
@@ -139,27 +162,31 @@ class RunLog:
                 while len(entries) < BATCHED:
                     entries.append(self._queue.get_nowait())
             going = None not in entries
-            self._store([entry for entry in entries if entry is not None])
+            self._store([entry for entry in entries if entry is not None], is_last=not going)
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _store(self, entries: list[tuple[float, str, str, dict[str, Any]]]) -> None:
-        if not entries:
+    def _store(
+        self, entries: list[tuple[float, str, str, dict[str, Any]]], *, is_last: bool
+    ) -> None:
+        lost = self._lost
+        if not entries and not (lost and is_last):
             return
-        if time.monotonic() < self._retry_at:
+        if time.monotonic() < self._retry_at and not is_last:
             self._lost += len(entries)
             return
         lines = [self._line(*entry) for entry in entries]
-        if self._lost:
-            facts = {**self._facts, "lines": self._lost}
+        if lost:
+            facts = {**self._facts, "lines": lost}
             lines.insert(0, self._line(time.time(), "warning", "log.lost", facts))
         try:
             self._put("".join(lines).encode("utf-8", "replace"))
-            self._lost = 0
+            self._lost -= lost
         except OSError as error:
             self._lost += len(entries)
             self._retry_at = time.monotonic() + RETRY_S
+            self._why = f" ({error.strerror or error})"
             self._trouble = (
                 f"the log file {self.path} cannot be written now ({error.strerror or error}); "
                 "the batch goes on without it"
@@ -188,10 +215,8 @@ class RunLog:
         """Append whole lines. Raises: OSError; what was written of them ends torn."""
         fd = self._reopened()
         size = os.fstat(fd).st_size
-        if size and size + len(data) > self._max_bytes and _is_ours_to_rotate(fd):
-            if is_at(fd, self.path):  # else another process was quicker
-                self._rotate()
-            fd = self._reopened()
+        if size and size + len(data) > self._max_bytes:
+            fd = self._begun_anew(fd)
         if self._torn:
             data = b"\n" + data
         written = os.write(fd, data)
@@ -210,7 +235,30 @@ class RunLog:
         self._fd = _append(self.path)
         return self._fd
 
+    def _begun_anew(self, fd: int) -> int:
+        """A new file; or the same, if another process begins one, or the folder does not let us."""
+        if time.monotonic() < self._rotate_at or not _is_ours_to_rotate(fd):
+            return fd
+        if is_at(fd, self.path):  # else another process was quicker
+            try:
+                self._rotate()
+            except OSError as error:
+                self._keep(fd, error)
+        return self._reopened()
+
+    def _keep(self, fd: int, error: OSError) -> None:
+        """Go on with a file that could not be moved; said once, tried again now and then."""
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        self._rotate_at = time.monotonic() + ROTATE_RETRY_S
+        if self._growth == "":
+            self._growth = (
+                f"the log file {self.path} grows beyond {self._max_bytes} bytes: no new one can be "
+                f"begun in its folder ({error.strerror or error})"
+            )
+
     def _rotate(self) -> None:
+        """Raises: OSError, and then the file is still where it was."""
         for number in range(KEPT_FILES - 1, 0, -1):
             with suppress(FileNotFoundError):
                 _numbered(self.path, number).replace(_numbered(self.path, number + 1))
@@ -218,7 +266,7 @@ class RunLog:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-        self._fd, self._torn = _append(self.path), False
+        self._torn = False
 
 
 class _Handler(logging.Handler):

@@ -171,6 +171,85 @@ def test_at_its_size_the_file_is_begun_anew_and_three_older_ones_are_kept(
     assert kept == list(range(60 - len(kept), 60))
 
 
+@pytest.mark.parametrize("older", [0, 1], ids=["first", "with older ones"])
+def test_where_no_new_file_can_be_begun_the_old_one_grows_and_that_is_said_once(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: int
+) -> None:
+    """The refused renaming ended the log: nothing was written any more."""
+    monkeypatch.setattr(run_log, "BATCHED", 1)
+    monkeypatch.setattr(run_log, "ROTATE_RETRY_S", 0.0)
+    refused: list[Path] = []
+
+    def refuse(source: Path, target: Path) -> Path:
+        if not source.exists():
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        refused.append(source)
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for number in range(1, older + 1):
+        (tmp_path / f"run.log.{number}").write_text("{}\n")
+    monkeypatch.setattr(Path, "replace", refuse)
+    log = opened(max_bytes=300)
+    for n in range(20):
+        log.write("info", "line", n=n, text="x" * 40)
+    log.close()
+    assert [line["n"] for line in lines(tmp_path / "run.log")] == list(range(20))
+    assert len(refused) > 1
+    assert log.last_words().endswith("begun in its folder (Permission denied)")
+    assert log.last_words() == log.take_trouble() == ""
+    monkeypatch.undo()
+    late = opened(max_bytes=300)  # the folder allows it again
+    late.write("info", "late")
+    late.close()
+    assert [line["event"] for line in lines(tmp_path / "run.log")] == ["late"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may rename anywhere")
+def test_log_in_a_folder_that_is_not_writable_goes_on(opened: Opened, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "run.log").write_text('{"old": "%s"}\n' % ("x" * 200))
+    folder.chmod(0o555)
+    try:
+        log = opened(folder / "run.log", max_bytes=100)
+        log.write("info", "kept")
+        log.close()
+        assert lines(folder / "run.log")[-1]["event"] == "kept"
+    finally:
+        folder.chmod(0o755)
+
+
+def test_lines_lost_to_a_full_disk_at_the_end_are_told(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.log"
+    path.symlink_to("/dev/full")
+    log = opened(path)
+    log.write("info", "lost")
+    while not log.take_trouble():
+        pass
+    log.write("info", "lost as well")
+    log.close()
+    assert log.last_words() == (
+        f"the log file {path} is not whole: 2 lines are missing (No space left on device)"
+    )
+
+
+def test_room_at_the_end_is_used_at_once(opened: Opened, tmp_path: Path) -> None:
+    """The last lines do not wait for the next try: there is none after them."""
+    path = tmp_path / "run.log"
+    path.symlink_to("/dev/full")
+    log = opened(path)
+    log.write("info", "lost")
+    while not log.take_trouble():
+        pass
+    path.unlink()
+    log.close()
+    (told,) = lines(path)
+    assert (told["event"], told["lines"]) == ("log.lost", 1)
+    assert log.last_words() == ""
+
+
 def test_two_writers_at_its_size_begin_one_new_file(opened: Opened, tmp_path: Path) -> None:
     """Both did: the second one moved a file of one line, and the oldest lines were lost."""
     path, log = tmp_path / "run.log", opened(max_bytes=400)
