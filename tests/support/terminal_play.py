@@ -35,8 +35,9 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.terminal.faces import make_printer
+from gs_video_report.terminal.failures import group_failures
 from gs_video_report.terminal.printer import Printer, TaskLine
-from gs_video_report.terminal.summary import KeptWork, group_failures, stopping_text
+from gs_video_report.terminal.summary import KeptWork, stopping_text
 
 START = datetime(2026, 11, 22, 14, 2, 11, tzinfo=UTC)
 NAMES = (

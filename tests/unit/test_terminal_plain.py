@@ -17,9 +17,9 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.quota_wait import QuotaWait
+from gs_video_report.terminal.failures import group_failures
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.printer import TaskLine
-from gs_video_report.terminal.summary import group_failures
 from tests.support.terminal_play import NO_MEDIA, VirtualClock, make_batch, make_play, make_task
 
 

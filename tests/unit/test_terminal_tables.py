@@ -19,8 +19,8 @@ from gs_video_report.batch.data_models import (
     TaskResult,
     TaskStatus,
 )
+from gs_video_report.terminal.failures import group_failures
 from gs_video_report.terminal.styles import width
-from gs_video_report.terminal.summary import group_failures
 from gs_video_report.terminal.tables import (
     CheckpointLine,
     batch_list,

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     )
     from gs_video_report.terminal.errors import error_json, exit_code_of, format_error
     from gs_video_report.terminal.faces import ProgressMode, make_printer
+    from gs_video_report.terminal.failures import FailureGroup, group_failures
     from gs_video_report.terminal.printer import Printer, TaskLine
     from gs_video_report.terminal.stream import json_line
     from gs_video_report.terminal.summary import (
-        FailureGroup,
         KeptWork,
-        group_failures,
         stop_now_text,
         stopping_text,
         summary_json,
@@ -49,10 +48,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "faces": ("ProgressMode", "make_printer"),
     "printer": ("Printer", "TaskLine"),
     "stream": ("json_line",),
+    "failures": ("FailureGroup", "group_failures"),
     "summary": (
-        "FailureGroup",
         "KeptWork",
-        "group_failures",
         "stop_now_text",
         "stopping_text",
         "summary_json",

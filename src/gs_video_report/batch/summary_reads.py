@@ -5,7 +5,8 @@ from __future__ import annotations
 from gs_video_report.batch.data_models import TaskStatus
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.terminal.summary import FailureGroup, KeptWork, group_failures
+from gs_video_report.terminal.failures import FailureGroup, group_failures
+from gs_video_report.terminal.summary import KeptWork
 
 
 async def failure_groups(queue: TaskQueue, batch_id: str) -> tuple[FailureGroup, ...]:

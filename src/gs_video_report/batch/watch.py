@@ -39,9 +39,10 @@ from gs_video_report.batch.quota_wait import wait_of_facts
 from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import ExitCode
+from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.notices import event_text
 from gs_video_report.terminal.printer import Printer, TaskLine
-from gs_video_report.terminal.summary import FailureGroup, KeptWork
+from gs_video_report.terminal.summary import KeptWork
 
 POLL_S = 0.5
 """Seconds between looks at the database."""

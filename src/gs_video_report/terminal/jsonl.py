@@ -11,9 +11,10 @@ from typing import Any, TextIO
 
 from gs_video_report.batch.data_models import BatchResult
 from gs_video_report.batch.snapshot import Snapshot, status_fields, worker_fields
+from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.printer import TaskLine, WallClock, utc_now
 from gs_video_report.terminal.stream import LineWriter, json_line
-from gs_video_report.terminal.summary import FailureGroup, KeptWork, summary_json
+from gs_video_report.terminal.summary import KeptWork, summary_json
 
 STATUS_INTERVAL_S = 1.0
 

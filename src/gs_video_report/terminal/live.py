@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from gs_video_report.batch.data_models import BatchResult
 from gs_video_report.batch.snapshot import Snapshot
+from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.frame import MAX_COLUMNS, Row, Screen, frame, printable
 from gs_video_report.terminal.plain import error_words
 from gs_video_report.terminal.printer import TaskLine, WallClock, utc_now
@@ -32,7 +33,7 @@ from gs_video_report.terminal.styles import (
     width,
     wrap,
 )
-from gs_video_report.terminal.summary import FailureGroup, KeptWork, summary_lines
+from gs_video_report.terminal.summary import KeptWork, summary_lines
 from gs_video_report.terminal.times import when
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from gs_video_report.batch.data_models import BatchResult
 from gs_video_report.batch.snapshot import Snapshot, status_fields
 from gs_video_report.errors import ExitCode
+from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.printer import Printer, TaskLine
-from gs_video_report.terminal.summary import FailureGroup, KeptWork, summary_json
+from gs_video_report.terminal.summary import KeptWork, summary_json
 
 STATUS_S = 60.0
 """Seconds between two lines that say where the batch is."""

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from gs_video_report.batch.data_models import BatchResult
 from gs_video_report.batch.snapshot import Snapshot
+from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.printer import TaskLine, WallClock, utc_now
 from gs_video_report.terminal.stream import LineWriter
 from gs_video_report.terminal.styles import (
@@ -25,7 +26,7 @@ from gs_video_report.terminal.styles import (
     time_left,
     wants_colour,
 )
-from gs_video_report.terminal.summary import FailureGroup, KeptWork, summary_lines
+from gs_video_report.terminal.summary import KeptWork, summary_lines
 
 HEARTBEAT_S = 60.0
 COLUMNS = 100

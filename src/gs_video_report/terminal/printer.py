@@ -17,7 +17,8 @@ from gs_video_report.batch.snapshot import Snapshot, display_name
 
 if TYPE_CHECKING:
     from gs_video_report.errors import GsvrError
-    from gs_video_report.terminal.summary import FailureGroup, KeptWork
+    from gs_video_report.terminal.failures import FailureGroup
+    from gs_video_report.terminal.summary import KeptWork
 
 WallClock = Callable[[], datetime]
 """Aware time of day, UTC."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from gs_video_report.batch.data_models import TaskError, VideoTask
 from gs_video_report.batch.snapshot import display_name
+from gs_video_report.terminal.failures import with_ref
 from gs_video_report.terminal.styles import UNKNOWN, clean, clock, cut_end, money, size
-from gs_video_report.terminal.summary import with_ref
 from gs_video_report.terminal.times import when
 
 
