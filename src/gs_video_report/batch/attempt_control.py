@@ -71,8 +71,8 @@ class TaskControl:
 
     def active_s(self, now: float) -> float:
         """Seconds of this attempt, waiting left out."""
-        waited = self._idle_s + (now - self._waiting_since if self._waiting_since else 0.0)
-        return now - self.started - waited
+        waiting_s = 0.0 if self._waiting_since is None else now - self._waiting_since
+        return now - self.started - self._idle_s - waiting_s
 
 
 TaskRunner = Callable[[VideoTask, TaskControl], Awaitable[TaskResult]]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from gs_video_report.batch.attempt_control import TaskControl, TaskRunner
 from gs_video_report.batch.attempt_end import AttemptEnd
+from gs_video_report.batch.attempt_errors import guarded
 from gs_video_report.batch.attempts_in_flight import Attempt, AttemptsInFlight
 from gs_video_report.batch.data_models import BatchStatus, TaskResult, VideoTask
 from gs_video_report.batch.outage import DEFAULT_LIMIT_S, FIRST_WAIT_S, OutageWatch
@@ -34,7 +35,6 @@ from gs_video_report.errors import (
     GsvrError,
     LeaseLost,
     LimitReached,
-    PermanentError,
     StepCancelled,
 )
 
@@ -194,7 +194,7 @@ class WorkerPool:
             return await self._settle(attempt, StepCancelled("stopped"))
         self.listener.task_started(task, slot)
         control.handle = asyncio.create_task(
-            self._call(task, control), name=f"gsvr-task-{task.ref}"
+            guarded(self.runner, task, control), name=f"gsvr-task-{task.ref}"
         )
         outcome: TaskResult | GsvrError
         try:
@@ -205,19 +205,6 @@ class WorkerPool:
             outcome = control.outcome or StepCancelled("stopped")
         # The final write is shielded: a cancelled worker still hands its task back.
         return await asyncio.shield(self._settle(attempt, outcome))
-
-    async def _call(self, task: VideoTask, control: TaskControl) -> TaskResult:
-        try:
-            return await self.runner(task, control)
-        except GsvrError:
-            raise
-        except BaseExceptionGroup as group:
-            error = _first(group)
-            if isinstance(error, GsvrError | asyncio.CancelledError):
-                raise error from group
-            raise _unexpected(error) from group
-        except Exception as error:
-            raise _unexpected(error) from error
 
     async def _settle(self, attempt: Attempt, outcome: TaskResult | GsvrError) -> list[VideoTask]:
         try:
@@ -331,27 +318,6 @@ async def _ended(workers: Iterable[asyncio.Task[None]]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The leaf that decides: a fault of ours, else a real error, else a stop."""
-    leaves: list[BaseException] = []
-    queue: list[BaseException] = [group]
-    while queue:
-        error = queue.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            queue.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return min(leaves, key=lambda e: (isinstance(e, StepCancelled), not isinstance(e, GsvrError)))
-
-
-def _unexpected(error: BaseException) -> GsvrError:
-    """A programming error met in one task: that task fails, with the type named."""
-    return PermanentError(
-        f"unexpected {type(error).__name__}: {error}",
-        hint="this is a fault in gsvr; please report it with the output of --verbose",
-    )
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
