@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,10 +120,52 @@ def test_an_address_with_a_password_is_refused_without_repeating_it(text: str) -
         ("https://ann:p@w@example.com/a", "https://***@example.com/a"),
         ("https://example.com/@someone", "https://example.com/@someone"),
         ("a@b.mp4", "a@b.mp4"),
+        ("https://ann:/pw@example.com/a", "https://***@example.com/a"),
+        ("https://ann:p//w@example.com/a", "https://***@example.com/a"),
+        ("http://[::1]/@someone", "http://[::1]/@someone"),
+        ("https://example.com/a//b@c.mp4", "https://example.com/a//b@c.mp4"),
+        (
+            "moved from https://a.com/x to https://ann:pw@b.com/y",
+            "moved from https://a.com/x to https://***@b.com/y",
+        ),
+        (
+            "https://ann:pw@a.com/x, //bob:pw@b.com and (ftp://eve:pw@c.com:21/@me)",
+            "https://***@a.com/x, //***@b.com and (ftp://***@c.com:21/@me)",
+        ),
+        ("https://a.com https://ann:pw@b.com", "https://a.com https://***@b.com"),
+        ("https://a.com/?to=https://ann:pw@b.com", "https://a.com/?to=https://***@b.com"),
+        (r'{"to": "https:\/\/ann:pw@b.com\/y"}', r'{"to": "https:\/\/***@b.com\/y"}'),
+        ("https://a.com\nann@b.com", "https://a.com\nann@b.com"),
     ],
 )
 def test_shown_text_never_holds_a_password(written: str, shown: str) -> None:
     assert redact(written) == shown
+
+
+WORDS = st.text("abc xyz.,()<>'=", max_size=12)
+SIGNS = st.text("az09/:?#@&=%-_. ", max_size=6)
+PASSWORDS = st.builds("{}SECRET{}".format, SIGNS, SIGNS).filter(
+    lambda word: not re.match("[0-9]+[/?#]|.*@.*[/?#]", word)  # a port; a host and its path
+)
+ADDRESSES = st.builds(
+    "{}ann:{}@b.com{}".format,
+    st.sampled_from(["https://", "ftp://", "//", "<http://"]),
+    PASSWORDS,
+    st.sampled_from(["", "/y", "/@me", ":8443/a//b?c#d", "/https://c.com/x"]),
+)
+CLEAN = st.sampled_from(["https://a.com/x", "http://[::1]:80/y", "//a.com", "https://a.com:8443"])
+
+
+@given(st.lists(st.tuples(WORDS, CLEAN | ADDRESSES), max_size=4), WORDS)
+def test_no_password_of_any_address_in_a_text_is_shown(
+    parts: list[tuple[str, str]], tail: str
+) -> None:
+    text = "".join(f"{words} {address}" for words, address in parts) + " " + tail
+    shown = redact(text)
+    assert "SECRET" not in shown
+    assert redact(shown) == shown
+    if "@" not in text:
+        assert shown == text
 
 
 def test_equal_names_at_different_addresses_get_different_places() -> None:

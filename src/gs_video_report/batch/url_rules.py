@@ -25,6 +25,12 @@ CREDENTIALS = (
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _SCHEME_SLASHES = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_ADDRESS = re.compile(r"(?:^[^/\\]*|(?<![\w/\\.~%\-]))(?:\\?/){2}")
+"""Up to where an address names its host: the first `//` (in JSON also `\\/\\/`), and each other one
+that does not stand in a path."""
+_AUTHORITY_END = re.compile(r"[/?#\\]")
+_LAST_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\Z")
+_PORT = re.compile(r"(?::[0-9]+|\])\Z")
 _OPAQUE_SCHEMES = frozenset({"javascript", "data", "mailto", "magnet", "blob", "about", "tel"})
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\u2028\u2029]")
 _HOST = re.compile(r"(?!-)[a-z0-9_\-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_\-]{1,63}(?<!-))*\.?\Z")
@@ -80,24 +86,39 @@ def looks_like_url(text: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """`text` with everything that may be a user name and password replaced by `***`.
+    """`text` with everything that may be a user name and password replaced by `***`, in each
+    address in it.
+
+    In doubt more is replaced rather than less. Not recognised is only a password that begins with
+    digits and a slash, which reads as a port, and what follows an `@` and a slash in one.
 
     >>> redact("https://ann:pw@example.com/a.mp4")
     'https://***@example.com/a.mp4'
     """
-    start = text.find("//")
-    if start < 0 or "@" not in text[start:]:
+    if "@" not in text:
         return text
-    head, rest = text[: start + 2], text[start + 2 :]
-    end = re.search(r"[/?#\\]", rest)
-    authority = rest[: end.start()] if end else rest
+    shown: list[str] = []
+    end = 0
+    for found in _ADDRESS.finditer(text):
+        start = found.end()
+        length = _credentials(text[start:])
+        if start >= end and length is not None:
+            shown += text[end:start], "***"
+            end = start + length
+    return "".join(shown) + text[end:]
+
+
+def _credentials(rest: str) -> int | None:
+    """Where the `@` after a user name and password is, in what follows `//`; None without any."""
+    line = rest.partition("\n")[0]
+    authority = _AUTHORITY_END.split(line, maxsplit=1)[0]
     if "@" in authority:
-        at = authority.rindex("@")
-    elif ":" in authority and not re.search(r":[0-9]*\Z", authority):
-        at = rest.rindex("@")  # the password itself holds a slash
-    else:
-        return text
-    return f"{head}***{rest[at:]}"
+        return authority.rindex("@")
+    if line.startswith("//", len(authority)):  # the scheme of the next address
+        authority = _LAST_SCHEME.sub("", authority)
+    if ":" in authority and not _PORT.search(authority) and "@" in line:
+        return line.rindex("@")  # the password itself holds a slash
+    return None
 
 
 def parse_url(text: str) -> WebAddress:
