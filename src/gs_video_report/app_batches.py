@@ -314,6 +314,7 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
     from gs_video_report.batch.render import render_batch
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
+    from gs_video_report.files import sweep_temps
     from gs_video_report.terminal.counter import counted
     from gs_video_report.terminal.stream import json_line
     from gs_video_report.terminal.styles import plural
@@ -326,6 +327,7 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
         is_in_place = template is None or template == row.options.template
         hold = rewriting(queue.db.path, row.batch_id) if is_in_place else nullcontext()
         async with hold, ProcessBackend() as compute:
+            await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
             with counted(sys.stderr, "reports rendered", faces.json) as told:
                 done = await render_batch(queue, ref, compute, template, told, folder)
             if done.rendered:

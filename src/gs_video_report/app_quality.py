@@ -5,6 +5,7 @@ Raises: the classes of errors.py; `boundary` turns them into text.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -60,6 +61,7 @@ async def retry_quality(
     from gs_video_report.batch.relisten import relisten_batch
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
+    from gs_video_report.files import sweep_temps
     from gs_video_report.terminal import quality as face
     from gs_video_report.terminal.counter import counted
 
@@ -80,6 +82,7 @@ async def retry_quality(
             rewriting(queue.db.path, row.batch_id),
             ProcessBackend(row.options.compute_processes or None) as compute,
         ):
+            await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
             with counted(sys.stderr, "reports heard again", faces.json or faces.quiet) as told:
                 done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
             if done.redone:
