@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from gs_video_report.batch.data_models import (
     BatchCounts,
@@ -34,6 +34,7 @@ from gs_video_report.batch.eta import (
     time_left_s,
 )
 from gs_video_report.batch.quota_wait import QuotaWait, WaitWatch
+from gs_video_report.batch.run_speed import RunSpeed
 from gs_video_report.batch.snapshot import (
     FailureLine,
     MediaProgress,
@@ -46,11 +47,7 @@ from gs_video_report.errors import GsvrError
 
 __all__ = ["ProgressMonitor", "Snapshot", "WorkerLine", "progress_file"]
 
-RECENT = 64
-"""Finished videos that the cost per recording second and the speed are measured on."""
 KEPT_FAILURES = 2
-SPEED_WINDOW_S = 1800.0
-"""The speed is measured over at most this many seconds of work."""
 
 
 @dataclass(slots=True)
@@ -65,18 +62,6 @@ class _Flight:
     fraction: float | None = None
     wait_reason: str = ""
     wait_until: float | None = None
-
-
-@dataclass(slots=True)
-class _Run:
-    """What this process measured since it began."""
-
-    done: int = 0
-    media_s: float = 0.0
-    costs: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """(length, seconds of work) of the videos finished lately."""
-    ends: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """(active time of the end, length) of the same videos."""
 
 
 class ProgressMonitor:
@@ -104,18 +89,15 @@ class ProgressMonitor:
         self._counts = counts
         self._parallel = max(1, parallel)
         self._clock = clock
-        self._began = clock()
         self._flights: dict[int, _Flight] = {}
         self._waiting = LengthBins()
         self._seen = LengthBins()
-        self._run = _Run()
+        self._run = RunSpeed(clock())
         self._failures: deque[FailureLine] = deque(maxlen=KEPT_FAILURES)
         self._usd_extra = 0.0
         self._state = batch.status
         self._reason = ""
         self._resume_at: str | None = None
-        self._paused_at: float | None = None
-        self._paused_total = 0.0
         self._stopping = False
         self._cpu: float | None = None
         self._memory: int | None = None
@@ -138,10 +120,6 @@ class ProgressMonitor:
         """Replace the counts by what the database says; other processes may work on it too."""
         self._counts = counts
         self._usd_extra = 0.0
-
-    def set_parallel(self, parallel: int) -> None:
-        """The number of workers changed."""
-        self._parallel = max(1, parallel)
 
     def resources(self, cpu_percent: float, memory_bytes: int) -> None:
         """Load of the machine (0 to 100) and resident bytes of this run, for the footer."""
@@ -249,15 +227,12 @@ class ProgressMonitor:
 
     def paused(self, reason: str, resume_at: str | None = None) -> None:
         """The batch pauses; the time it stands still counts neither as work nor in the ETA."""
-        if self._paused_at is None:
-            self._paused_at = self._clock()
+        self._run.pause(self._clock())
         self._state, self._reason, self._resume_at = BatchStatus.PAUSED, reason, resume_at
 
     def resumed(self) -> None:
         """The batch goes on."""
-        if self._paused_at is not None:
-            self._paused_total += self._clock() - self._paused_at
-        self._paused_at = None
+        self._run.go_on(self._clock())
         self._state, self._reason, self._resume_at = BatchStatus.RUNNING, "", None
 
     def stopping(self) -> None:
@@ -289,13 +264,13 @@ class ProgressMonitor:
             counts=self._counts,
             media=media,
             fraction=fraction,
-            elapsed_s=max(0.0, at - self._began),
+            elapsed_s=max(0.0, at - self._run.began),
             parallel=self._parallel,
             workers=tuple(self._lines(at)),
             failures=tuple(self._failures),
             usd=self._usd,
             usd_expected=self._expected_usd(fraction, rate),
-            realtime=self._realtime(at),
+            realtime=self._run.realtime(at),
             run_done=self._run.done,
             run_media_s=self._run.media_s,
             eta=self._eta(at, rate),
@@ -325,7 +300,7 @@ class ProgressMonitor:
 
     def _eta(self, now: float, rate: float | None) -> EtaRange | None:
         counts = self._counts
-        if rate is None or not counts.open or self._paused_at is not None or self._stopping:
+        if rate is None or not counts.open or self._run.is_paused or self._stopping:
             return None
         elsewhere = max(0, counts.running - len(self._flights))
         waiting = counts.pending + counts.retrying
@@ -375,28 +350,6 @@ class ProgressMonitor:
             return None
         return self._usd / fraction
 
-    def _active(self, now: float) -> float:
-        """Seconds of this run in which the batch was not paused."""
-        paused = self._paused_total
-        if self._paused_at is not None:
-            paused += now - self._paused_at
-        return now - self._began - paused
-
-    def _realtime(self, now: float) -> float | None:
-        ends = self._run.ends
-        if not ends:
-            return None
-        active = self._active(now)
-        horizon = active - SPEED_WINDOW_S
-        start, recent = 0.0, 0.0
-        for index, (end, media_s) in enumerate(ends):
-            if end < horizon or (index == 0 and len(ends) == RECENT):
-                start = end
-            else:
-                recent += media_s
-        window = active - start
-        return recent / window if window > 0 and recent > 0 else None
-
     # --- changes --------------------------------------------------------------------------------
 
     def _completed(self, result: TaskResult, flight: _Flight) -> None:
@@ -404,12 +357,9 @@ class ProgressMonitor:
         self._move(+1, "completed")
         done_s = self._counts.media_s_done + result.media_s
         self._counts = replace(self._counts, media_s_done=done_s)
-        self._run.done += 1
-        self._run.media_s += result.media_s
-        self._run.ends.append((self._active(now), result.media_s))
         if flight.media_s is None:
             self._seen.add(result.media_s)
-        self._run.costs.append((result.media_s, max(0.0, now - flight.started)))
+        self._run.finished(now, result.media_s, max(0.0, now - flight.started))
 
     def _leave(self, task: VideoTask, to: str) -> None:
         flight = self._flights.pop(task.task_id, None)
