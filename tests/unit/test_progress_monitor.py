@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus, TaskResult, Usage
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
+from gs_video_report.batch.quota_wait import QuotaWait
 from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.errors import NoMediaError
 from tests.support.terminal_play import Play, VirtualClock, make_batch, make_task, make_videos
@@ -139,6 +140,22 @@ def test_waiting_is_shown_as_waiting_and_counts_down() -> None:
     monitor.stage(1, "compose", 1, 2)
     (line,) = monitor.snapshot().workers
     assert (line.note, line.fraction) == ("", 0.5)
+
+
+def test_videos_that_a_quota_holds_back_say_so_once_it_lasts() -> None:
+    monitor, clock = make_monitor()
+    for number in (1, 2):
+        monitor.task_started(make_task(number), "w")
+        monitor.stage(number, "transcribe", 0, 2)
+    wait = QuotaWait("gemini/gemini-x", "tokens", 1, 1, 40.0)
+    monitor.quota(wait, {2})
+    assert [line.note for line in monitor.snapshot().workers] == ["", ""]
+    clock.now_s += 5
+    monitor.quota(wait, {2})
+    lines = monitor.snapshot().workers
+    assert [(line.note, line.fraction) for line in lines] == [("", 0.0), ("wait: tokens", None)]
+    monitor.quota(wait, {1})
+    assert [line.note for line in monitor.snapshot().workers] == ["wait: tokens", ""]
 
 
 def test_a_second_try_is_noted() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from gs_video_report.batch.data_models import (
@@ -62,6 +62,8 @@ class _Flight:
     fraction: float | None = None
     wait_reason: str = ""
     wait_until: float | None = None
+    held_by: str = ""
+    """The quota that it waits for, in a word or two."""
 
 
 class ProgressMonitor:
@@ -166,10 +168,16 @@ class ProgressMonitor:
         if flight is not None:
             flight.wait_reason, flight.wait_until = reason, until_s
 
-    def quota(self, wait: QuotaWait | None) -> str:
-        """What requests wait for now. Returns: a sentence when a standstill is to be told."""
+    def quota(self, wait: QuotaWait | None, held: Collection[int] = ()) -> str:
+        """What requests wait for now, and the ids of the tasks that are held back by it.
+
+        Returns: a sentence when a standstill is to be told.
+        """
         now = self._clock()
         self._quota.look(wait, now)
+        shown = self._quota.shown(now)
+        for task_id, flight in self._flights.items():
+            flight.held_by = shown.short if shown is not None and task_id in held else ""
         return self._quota.news(now)
 
     def media_known(self, task_id: int, media_s: float) -> None:
@@ -290,7 +298,7 @@ class ProgressMonitor:
                 ref=flight.ref,
                 name=flight.name,
                 stage=flight.stage,
-                fraction=None if flight.wait_reason else flight.fraction,
+                fraction=None if flight.wait_reason or flight.held_by else flight.fraction,
                 elapsed_s=max(0.0, now - flight.started),
                 note=_note(flight, now),
             )
@@ -380,7 +388,7 @@ class ProgressMonitor:
 
 def _note(flight: _Flight, now: float) -> str:
     if not flight.wait_reason:
-        return flight.tries
+        return flight.held_by or flight.tries
     if flight.wait_until is None:
         return flight.wait_reason
     left = round(flight.wait_until - now)

@@ -27,6 +27,8 @@ _WORDS = {
     "day": "answers of {of} that are under way, since the day's quota is nearly spent",
 }
 
+_SHORT = {"slots": "answers", "day": "answers"}
+
 
 @dataclass(frozen=True, slots=True)
 class QuotaWait:
@@ -54,6 +56,11 @@ class QuotaWait:
             return f"next request in {seconds_text(self.next_s)}: {wait} for {lacks}"
         who = "1 request waits" if self.requests == 1 else f"{self.requests} requests wait"
         return f"{who} for {lacks}"
+
+    @property
+    def short(self) -> str:
+        """Beside the name of a video: `wait: tokens`."""
+        return f"wait: {_SHORT.get(self.lacks, self.lacks)}"
 
     def facts(self) -> dict[str, Any]:
         """JSON-able."""

@@ -147,6 +147,11 @@ class Rounds:
         """Tasks in work."""
         return self._pool.busy if self._pool else 0
 
+    @property
+    def held_by_quota(self) -> frozenset[int]:
+        """See `WorkerPool.held_by_quota`."""
+        return self._pool.held_by_quota if self._pool else frozenset()
+
     def stop(self, grace_s: float) -> None:
         """See `WorkerPool.stop`."""
         if self._pool is not None:

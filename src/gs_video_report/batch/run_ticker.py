@@ -80,7 +80,8 @@ class RunTicker:
     def _show_wait(self) -> None:
         """What requests wait for, in the picture; a long standstill in a sentence."""
         limiter = self.rounds.limiter
-        news = self.parts.monitor.quota(None if limiter is None else wait_of(limiter.snapshot()))
+        wait = None if limiter is None else wait_of(limiter.snapshot())
+        news = self.parts.monitor.quota(wait, self.rounds.held_by_quota)
         if news:
             self.parts.teller.tell(news)
 

@@ -136,6 +136,12 @@ class WorkerPool:
         """Tasks that this process works on now."""
         return len(self._attempts)
 
+    @property
+    def held_by_quota(self) -> frozenset[int]:
+        """Ids of the tasks in flight that wait for quota, with no request under way."""
+        waiting = (a for a in self._attempts if a.control.quota_waits and not a.control.asking)
+        return frozenset(attempt.task.task_id for attempt in waiting)
+
     # --- workers --------------------------------------------------------------------------------
 
     def _spawn(self) -> None:
