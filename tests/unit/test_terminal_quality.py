@@ -121,18 +121,18 @@ def test_json_of_triage_is_strict_and_whole() -> None:
 # --- the second hearing -------------------------------------------------------------------------
 
 
-def test_only_doubtful_reports_whose_words_were_heard_here_are_chosen() -> None:
+def test_only_doubtful_reports_whose_words_were_heard_are_chosen() -> None:
+    """By whichever engine: what is in doubt of a remote one is heard here."""
     remote = replace(DOUBTFUL, engine="gemini", transcript_source="engine")
     subtitles = replace(DOUBTFUL, transcript_source="sidecar:talk.srt")
     settled = replace(DOUBTFUL, heard_again=((70.0, 85.0), (85.0, 100.0)))
     texts_only = replace(DOUBTFUL, findings=(UNPROVED,))
     done = RelistenReport(batch())
     chosen = choose(found(DOUBTFUL, remote, subtitles, settled, texts_only, GOOD), 100.0, done)
-    assert [judged.task.seq for judged in chosen] == [1]
+    assert [judged.task.seq for judged in chosen] == [1, 2]
     assert done.settled == 1
-    assert [ref for ref, _, _ in done.left] == ["7f3a0011:2", "7f3a0011:3"]
-    assert "written by the engine gemini" in done.left[0][2]
-    assert "from subtitles" in done.left[1][2]
+    assert [ref for ref, _, _ in done.left] == ["7f3a0011:3"]
+    assert "from subtitles" in done.left[0][2]
     assert choose(found(DOUBTFUL), 45.0, RelistenReport(batch())) == []
     assert len(choose(found(DOUBTFUL), 45.1, RelistenReport(batch()))) == 1
 

@@ -3,8 +3,9 @@
 Truth: what was decided for a stretch is a journaled step of its content; the report is written
 through the normal runner, so that everything else comes from the journal. A task keeps its state:
 if anything fails (the recording is gone), its report stays as it was.
-Never: sends anything anywhere, touches reports whose words were not recognised on this machine,
-hears a stretch a third time.
+Reports of remote engines keep their texts: only the words of doubtful stretches are heard, here
+(`engines.rehearing`).
+Never: sends anything anywhere, touches transcripts from subtitles, hears a stretch a third time.
 Its caller holds the batch alone (`batch_lock.rewriting`): a run that wrote the same report at the
 same time would leave files that are not those of the database.
 Raises: NotFoundError; DependencyMissing, ModelMissing; FatalError (disk full).
@@ -28,7 +29,7 @@ from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import stages
+from gs_video_report.engines import gemini_report, rehearing, stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.engines.local import LocalEngine
 from gs_video_report.errors import FatalError, GsvrError, PermanentError
@@ -36,6 +37,10 @@ from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.quality import Quality, assess
 from gs_video_report.templates.loader import Template, load_template
+
+
+HEARD = ("speech", "engine")
+"""Transcripts (`Provenance.transcript_source`) that were heard, by whomever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +144,7 @@ def choose(found: BatchQuality, below: float, report: RelistenReport) -> list[Ju
 
 def _why_not(quality: Quality) -> str:
     """Why this machine must not hear a report again; empty when it may."""
-    if quality.engine != "local":
-        return (
-            f"written by the engine {quality.engine}: its words are left alone, and its texts "
-            "would have to be paid for again"
-        )
-    if quality.transcript_source != "speech":
+    if quality.transcript_source not in HEARD:
         return "the transcript is from subtitles; --subtitles ignore makes one from the sound"
     return ""
 
@@ -209,10 +209,12 @@ _WANTED: ContextVar[Judged] = ContextVar("wanted")
 
 
 class _SecondLook:
-    """The local engine with `hear_again`, for recordings that are still the same."""
+    """The local engine with `hear_again`, for recordings that are still the same; and for reports of
+    remote engines, whose doubtful words alone are heard here."""
 
     def __init__(self, options: BatchOptions) -> None:
         self._local = LocalEngine(asr_model=options.asr_model, cache_root=options.cache_dir)
+        self._output_dir = options.output_dir
         self.capabilities: EngineCapabilities = self._local.capabilities
 
     @property
@@ -232,6 +234,8 @@ class _SecondLook:
                 "the recording has changed since its report was made",
                 hint=f"gsvr batch retry {wanted.task.ref} makes a new report",
             )
+        if wanted.quality.engine != "local":
+            return await self._of_remote(ctx, wanted)
         if wanted.quality.asr_model != self._local.model_name:
             raise PermanentError(
                 f"the report was made with the speech model {wanted.quality.asr_model}, but this "
@@ -240,6 +244,18 @@ class _SecondLook:
             )
         ctx.hear_again = True
         return await self._local.analyze(ctx)
+
+    async def _of_remote(self, ctx: TaskContext, wanted: Judged) -> VideoReport:
+        """The report on disk with better words; nothing is asked of its engine."""
+        path = Path(self._output_dir) / json_of(wanted.task.result)
+        old = await asyncio.to_thread(lambda: read_json(path.read_bytes()))
+        slides = old.slides
+        if slides:  # the pictures come from the cache again, not from beside the report
+            found = await stages.probe(ctx)
+            slides, _ = await gemini_report.find_slides(ctx, found, old.language)
+        media = replace(old.media, source=ctx.media.source)  # on disk it is told from the report
+        old = replace(old, slides=slides, media=media)
+        return await rehearing.decide(ctx, old, self._local.model)
 
 
 class _Bystander:

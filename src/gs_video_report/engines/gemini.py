@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import gemini_report, stages
+from gs_video_report.engines import gemini_report, rehearing, stages
 from gs_video_report.engines import gemini_segments as seg
 from gs_video_report.engines.base import (
     EngineCapabilities,
@@ -250,7 +250,7 @@ class GeminiEngine:
         if found is None and ctx.report_media is not None:
             await ctx.report_media(ctx.fingerprint, report.media.duration_s)
         ctx.progress("compose", 1, 1)
-        return report
+        return await rehearing.apply(ctx, report)
 
     async def _read(self, ctx: TaskContext, media: MediaInfo) -> tuple[Answer, Reading]:
         """With the recording's own key, or another one while that rests."""

@@ -101,11 +101,13 @@ def relisten_chunk(
     language: str,
     present: dict[str, Any],
     only_language: bool,
+    foreign: bool = False,
 ) -> dict[str, Any]:
     """Hear one chunk again and decide which text to keep; the dict of `Rehearing`."""
     from gs_video_report.media.relisten import relisten_chunk as run
 
-    return asdict(run(model_dir, pcm_path, start, end, language, present, only_language))
+    where = (model_dir, pcm_path, start, end, language, present, only_language)
+    return asdict(run(*where, foreign=foreign))
 
 
 def find_slides(path: str, out_dir: str, cache_root: str) -> dict[str, Any]:

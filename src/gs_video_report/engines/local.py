@@ -8,6 +8,7 @@ Raises: DependencyMissing, ModelMissing (check_ready); PermanentError when nothi
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -73,6 +74,11 @@ class LocalEngine:
                 hint="pip install 'gs-video-report[local]'",
             )
         self._model = await compute.run(jobs.resolve_model, self._asr_model, self._cache_root)
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """The speech model, as `jobs.resolve_model` gives it; empty before `prepare()`."""
+        return self._model
 
     @property
     def model_name(self) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from gs_video_report import __version__
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import openai_audio, stages
+from gs_video_report.engines import openai_audio, rehearing, stages
 from gs_video_report.engines.base import (
     EngineCapabilities,
     Estimate,
@@ -283,10 +283,9 @@ class OpenAIEngine:
         report = await self._report(ctx, found, spoken, material, written, media)
         notices += self._notices(ctx, report, written, material)
         usage = _sum([*usages, *more])
-        return replace(
-            report,
-            notices=tuple(notices),
-            provenance=replace(report.provenance, usage=usage),
+        provenance = replace(report.provenance, usage=usage)
+        return await rehearing.apply(
+            ctx, replace(report, notices=tuple(notices), provenance=provenance)
         )
 
     async def _listen(

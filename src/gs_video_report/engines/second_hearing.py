@@ -16,6 +16,7 @@ from typing import Any
 from gs_video_report.engines import jobs, stages
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.report import quality_speech
+from gs_video_report.report.model import Segment
 
 STEP = "relisten"
 
@@ -81,13 +82,20 @@ def doubtful_parts(hearing: Hearing) -> list[int]:
 def doubtful_spans(hearing: Hearing) -> quality_speech.Spans:
     """Stretches of the first hearing that triage would point at, in seconds. Pure."""
     segments = list(stages.segments_of(hearing.texts))
+    return spans_in_doubt(segments, hearing.speech, hearing.language)
+
+
+def spans_in_doubt(
+    segments: Sequence[Segment], speech: quality_speech.Spans, language: str
+) -> quality_speech.Spans:
+    """Stretches of any transcript that triage would point at, in seconds. Pure."""
     return quality_speech.merged(
         [
             *((loop.start_s, loop.end_s) for loop in quality_speech.loops(segments)),
-            *quality_speech.missing_text(segments, hearing.speech),
-            *quality_speech.text_without_speech(segments, hearing.speech),
+            *quality_speech.missing_text(segments, speech),
+            *quality_speech.text_without_speech(segments, speech),
             *quality_speech.unsure(segments),
-            *((a, b) for a, b, _ in quality_speech.language_flips(segments, hearing.language)),
+            *((a, b) for a, b, _ in quality_speech.language_flips(segments, language)),
         ]
     )
 

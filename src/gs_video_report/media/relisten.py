@@ -82,6 +82,8 @@ def relisten_chunk(
     present: dict[str, Any],
     only_language: bool = False,
     params: RelistenParams | None = None,
+    *,
+    foreign: bool = False,
 ) -> Rehearing:
     """Hear samples [start, end) of a raw s16le 16 kHz mono file again; decide which text to keep.
 
@@ -90,6 +92,8 @@ def relisten_chunk(
         present: the text there is, `ChunkText` as a dict.
         only_language: nothing but the language is in doubt: if it is the recording's, nothing is
             transcribed.
+        foreign: the present text is not of this recogniser: even a chunk that cannot be cut is
+            heard.
 
     Progress: attempts.
     """
@@ -98,7 +102,7 @@ def relisten_chunk(
     chunk = _Chunk(model_dir, samples, language, probabilities_of(samples), params)
     texts: list[ChunkText | None] = [None]
     attempts = [_attempt("present", (language,), present, start, chunk.probabilities)]
-    for way, parts in chunk.ways(only_language):
+    for way, parts in chunk.ways(only_language, foreign):
         text = make_text(parts, start, end, language)
         languages = tuple(sorted({part.language or language for part in parts}))
         attempts.append(_attempt(way, languages, asdict(text), start, chunk.probabilities))
@@ -130,7 +134,9 @@ class _Chunk:
     probabilities: list[float]
     params: RelistenParams
 
-    def ways(self, only_language: bool) -> Iterator[tuple[str, list[HeardPart]]]:
+    def ways(
+        self, only_language: bool, foreign: bool = False
+    ) -> Iterator[tuple[str, list[HeardPart]]]:
         """The safer ways that differ from the present one, each with what is heard."""
         pieces = self._pieces()
         if not pieces and only_language:
@@ -138,7 +144,8 @@ class _Chunk:
         if not pieces:
             yield "nothing", [HeardPart(0.0, Heard("", (), 0.0, 1.0, 0.0), 0.0)]
             return
-        if not only_language and (len(pieces) > 1 or pieces[0] != (0, len(self.samples))):
+        is_cut = len(pieces) > 1 or pieces[0] != (0, len(self.samples))
+        if not only_language and (is_cut or foreign):
             yield "pieces", self._hear(pieces, [self.language] * len(pieces))
         languages = [self._language(*piece) for piece in pieces]
         if set(languages) != {self.language}:

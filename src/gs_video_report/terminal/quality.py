@@ -231,11 +231,7 @@ def _unknown_lines(qualities: Sequence[Quality]) -> list[str]:
 
 
 def _redoable(quality: Quality) -> bool:
-    return (
-        quality.engine == "local"
-        and quality.transcript_source == "speech"
-        and bool(quality.open_doubts)
-    )
+    return quality.transcript_source in ("speech", "engine") and bool(quality.open_doubts)
 
 
 def _json(judged: JudgedLike) -> dict[str, Any]:
