@@ -14,7 +14,8 @@ from round to round, and the medians are printed:
 
 Wall seconds, CPU seconds of all processes, largest resident memory of one process, and the error
 rate over all files (words; characters for Chinese and Japanese) in the normalisation of
-`accuracy.py`.
+`accuracy.py`. A contestant that ends with an exit code other than 0, or leaves a file without a
+text, ends the benchmark: who does less is not faster.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.accuracy import edit_distance, ours, units
 from gs_video_report.media.asr_models import resolve_model
 
+SAID_CHARACTERS = 2000
+"""Of a contestant that failed, the end of what it said."""
+
 
 @dataclass
 class Run:
@@ -61,14 +65,24 @@ class Contestant:
 
 
 def run(command: list[str], env: dict[str, str]) -> Run:
-    """Run to the end; CPU and memory are those of the process and all its children."""
+    """Run to the end; CPU and memory are those of the process and all its children.
+
+    Raises: SystemExit with the end of what it said, when it fails.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
-    with tempfile.NamedTemporaryFile("r") as file:
-        wrapped = ["/usr/bin/time", "-f", "%M", "-o", file.name, *command]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(wrapped, check=False, env=os.environ | env, **quiet)
+    with tempfile.NamedTemporaryFile("r") as file, tempfile.TemporaryFile() as said:
+        # -q: the exit code of a failure is not written where the memory is read from.
+        wrapped = ["/usr/bin/time", "-q", "-f", "%M", "-o", file.name, *command]
+        ended = subprocess.run(
+            wrapped, check=False, env=os.environ | env, stdout=said, stderr=subprocess.STDOUT
+        )
         wall = time.monotonic() - began
+        if ended.returncode != 0:
+            said.seek(0)
+            last = said.read().decode("utf-8", "replace")[-SAID_CHARACTERS:]
+            called = " ".join(command[:4])
+            raise SystemExit(f"{called} ... ended with {ended.returncode}:\n{last}")
         peak = int(file.read().split()[-1]) / 1024
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -158,7 +172,7 @@ def bare_one(model: str, path: str, work: str) -> tuple[str, str]:
 
 
 def bare_loop(model: str, files: list[str], work: Path) -> None:
-    """One process per core, longest file first; texts to `bare.json`."""
+    """One process per core, files in the order given; texts to `bare.json`."""
     os.environ["OMP_NUM_THREADS"] = "1"
     texts = {}
     cores = len(os.sched_getaffinity(0))
@@ -170,17 +184,18 @@ def bare_loop(model: str, files: list[str], work: Path) -> None:
 
 
 def error_rate(texts: dict[str, str], files: list[Path]) -> str:
-    """Errors, units and rate over all files, by language group."""
-    errors = total = missing = 0
+    """Rate, errors and units over all files. Raises: SystemExit when one has no text."""
+    missing = [file.name for file in files if file.name not in texts]
+    if missing:
+        raise SystemExit(f"no text was left for {', '.join(missing)}")
+    errors = total = 0
     for file in files:
         reference = file.with_name(file.name + ".txt").read_text("utf-8").strip()
         language = "zh" if any("\u3040" <= c <= "\u9fff" for c in reference) else "en"
-        wanted, found = units(reference, language), units(texts.get(file.name, ""), language)
-        missing += file.name not in texts
+        wanted, found = units(reference, language), units(texts[file.name], language)
         errors += edit_distance(wanted, found)
         total += len(wanted)
-    lost = f", {missing} files without text" if missing else ""
-    return f"{100 * errors / total:.1f} % ({errors} of {total}{lost})"
+    return f"{100 * errors / total:.1f} % ({errors} of {total})"
 
 
 def main() -> None:
