@@ -5,7 +5,9 @@
 
 Needs the extra `bench`. Each measurement is a process of its own on a copy of a prepared file; in
 each round all contestants have their turn in each scene, in an order that moves on from round to
-round, and the medians are printed with their ratio to the floor of the same scene. Scenes:
+round, and the medians are printed with their ratio to the floor of the same scene. The disk's own
+speed stands beside them: the median of 4 KiB written over and over, each followed by fdatasync.
+Scenes:
 
 - `enqueue`, `enqueue-N`: one job per call, durable when the call returns, while N jobs wait;
 - `drain`, `drain-N`: take a job, finish it, while N jobs wait;
@@ -43,6 +45,8 @@ IN_FLIGHT = 16
 PROCESSES = 4
 BURNERS = 2
 CHILD_LIMIT_S = 1800.0
+SYNC_BYTES = 4096
+SYNCS = 300
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,19 @@ class Bench:
             level = "FULL" if kind == "gsvr" else "OFF"  # others fill one by one
             _run([Order(kind, "fill", str(place), waiting, level)])
         return place
+
+
+def sync_us(folder: Path) -> float:
+    """Median of writing 4 KiB and fdatasync on the disk of `folder`, µs."""
+    found = []
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        place = file.fileno()
+        for _ in range(SYNCS):
+            began = time.perf_counter()
+            os.pwrite(place, os.urandom(SYNC_BYTES), 0)
+            os.fdatasync(place)
+            found.append(time.perf_counter() - began)
+    return statistics.median(found) * 1e6
 
 
 def _run(orders: list[Order]) -> list[dict[str, Any]]:
@@ -213,11 +230,19 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         bench = Bench(Path(folder), given.jobs)
+        syncs = [sync_us(Path(folder))]
         found = measure(bench, chosen, contestants, given.rounds)
+        syncs.append(sync_us(Path(folder)))
     print("\n" + table(found))
-    print(f"\n{time.monotonic() - began:.0f} s; load at the end {os.getloadavg()[0]:.1f}")
+    print(f"\nfdatasync of 4 KiB: {syncs[0]:.0f} µs before, {syncs[1]:.0f} µs after (medians)")
+    print(f"{time.monotonic() - began:.0f} s; load at the end {os.getloadavg()[0]:.1f}")
     if given.json:
-        facts = {"jobs": given.jobs, "scenes": [asdict(s) for s in chosen], "rates": found}
+        facts = {
+            "jobs": given.jobs,
+            "sync_us": syncs,
+            "scenes": [asdict(s) for s in chosen],
+            "rates": found,
+        }
         given.json.write_text(json.dumps(facts, indent=1), "utf-8")
 
 
