@@ -1,4 +1,4 @@
-"""What the commands on existing batches do: list, status, show, pause, cancel, retry, verify ..."""
+"""What the commands on existing batches do: list, status, show, pause, cancel, retry, render ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from gs_video_report import app
 from gs_video_report.app import ProcessCommand, queue_of
@@ -260,51 +259,6 @@ async def _stream(lines: AsyncIterator[str]) -> None:
     tolerate_encoding(sys.stdout)
     async for line in lines:
         sys.stdout.write(line)
-
-
-async def verify(access: ProcessCommand, faces: Faces, ref: str, *, repair: bool) -> int:
-    """`gsvr batch verify`: 0 when all is sound (or mended), 3 when reports are damaged."""
-    async with queue_of(app.load(access), read_only=not repair) as queue:
-        report = await commands.verify(queue, ref, repair=repair)
-    _tell_verify(report, faces.json, app.command_tail(access))
-    if report.database:
-        return int(ExitCode.FAILED)
-    if not report.problems:
-        return OK
-    if not report.requeued:
-        return int(ExitCode.PARTIAL)
-    access.faces, access.resume_from = faces, report.batch_id
-    return await app.process(access)
-
-
-def _tell_verify(report: commands.VerifyReport, json: bool, tail: str) -> None:
-    from gs_video_report.terminal.stream import json_line
-    from gs_video_report.terminal.styles import clean, plural
-
-    if json:
-        value: dict[str, Any] = {
-            "v": 1,
-            "type": "verify",
-            "batch": report.batch_id,
-            "checked": report.checked,
-            "problems": [{"ref": r, "problem": p} for r, p in report.problems],
-            "requeued": report.requeued,
-            "database": list(report.database),
-        }
-        say(json_line(value))
-        return
-    for ref, problem in report.problems:
-        say(f"{ref}  {clean(problem)}")
-    for problem in report.database:
-        say(f"database: {clean(problem)}")
-    if report.problems:
-        wrong = len({ref for ref, _ in report.problems})
-        files = plural(len(report.problems), "file")
-        say(f"{plural(report.checked, 'report')} checked, {wrong} not as written ({files})")
-        if not report.requeued:
-            say(f"Next:  gsvr batch verify {report.batch_id} --repair{tail}")
-    else:
-        say(f"{plural(report.checked, 'report')} checked: all as written")
 
 
 async def render(access: ProcessCommand, faces: Faces, ref: str, template: str | None) -> int:

@@ -56,9 +56,12 @@ async def retry_quality(
 
     `alone`: given without the flags that are about failed videos.
     """
+    from gs_video_report.app_verify import engine_of
     from gs_video_report.batch.batch_lock import rewriting
     from gs_video_report.batch.finisher import settle
     from gs_video_report.batch.relisten import relisten_batch
+    from gs_video_report.batch.repair import Mender
+    from gs_video_report.batch.verify import cut_off
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.files import sweep_temps
@@ -83,9 +86,12 @@ async def retry_quality(
             ProcessBackend(row.options.compute_processes or None) as compute,
         ):
             await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
+            mender = Mender(queue, row, compute, cache, engine_of(config, row.options))
+            cut = await mender.mend_all(await cut_off(queue, row.batch_id))
             with counted(sys.stderr, "reports heard again", faces.json or faces.quiet) as told:
                 done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
-            if done.redone:
+            done.problems += cut.left
+            if await queue.pages_are_older(row.batch_id):
                 tail = app.command_tail(access)
                 done.problems += await settle(queue, done.row, compute, cache, tail, "quality")
     code = int(ExitCode.PARTIAL) if done.problems else OK

@@ -525,7 +525,7 @@ def render(
 def verify(
     ref: LatestRef = "latest",
     repair: Annotated[
-        bool, typer.Option("--repair", help="Write lost reports again, from the journal.")
+        bool, typer.Option("--repair", help="Make damaged reports whole, from what is kept.")
     ] = False,
     config: o.ConfigFile = None,
     db: o.Db = None,
@@ -534,7 +534,7 @@ def verify(
     verbose: o.Verbose = False,
 ) -> None:
     """Check every report on disk against its size and SHA-256."""
-    from gs_video_report import app_batches as app
+    from gs_video_report import app_verify as app
 
     faces = Faces(json, verbose)
     run(faces, lambda: app.verify(_access(config, db, progress), faces, ref, repair=repair))

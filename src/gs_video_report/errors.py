@@ -169,6 +169,15 @@ class ArtifactMissing(RetryableError):
     default_hint = "nothing to do: the step that made it is run again"
 
 
+class ReportDamaged(RetryableError):
+    """A finished report is not on disk as it was written, and cannot be made again now."""
+
+    code = "E_REPORT_DAMAGED"
+    default_hint = (
+        "put its recording (or its JSON file) back where it was, then: gsvr batch verify --repair"
+    )
+
+
 class QueueBusy(RetryableError):
     """The database stayed locked by another program."""
 

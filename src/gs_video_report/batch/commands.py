@@ -1,4 +1,4 @@
-"""What the commands other than `process` do to batches: list, status, pause, retry, verify, export.
+"""What the commands other than `process` do to batches: list, status, pause, retry, export.
 
 Each function is one use of the queue and returns plain values; the CLI prints them.
 Never: prints, decides exit codes beyond what its errors carry.
@@ -6,7 +6,6 @@ Never: prints, decides exit codes beyond what its errors carry.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -15,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.batch.checkpoint_manager import verify_outputs
 from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchRow,
@@ -115,50 +113,6 @@ async def retry(queue: TaskQueue, ref: str, *, failed: bool) -> tuple[str, int]:
     row = await queue.get_batch(ref)
     statuses = {TaskStatus.FAILED} if failed else {TaskStatus.FAILED, TaskStatus.CANCELLED}
     return row.batch_id, await queue.requeue(row.batch_id, statuses=statuses, reason="retry")
-
-
-# --- verify ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """What `verify` found."""
-
-    batch_id: str
-    checked: int
-    problems: tuple[tuple[str, str], ...]
-    """(task ref, what is wrong)."""
-    requeued: int
-    database: tuple[str, ...]
-    """Problems of the database file itself."""
-
-
-async def verify(queue: TaskQueue, ref: str, *, repair: bool) -> VerifyReport:
-    """Compare the outputs of completed tasks with size and SHA-256 on disk.
-
-    With `repair`, tasks with missing or altered outputs wait again; their finished steps are in
-    the journal, so only the writing is done anew.
-    """
-    row = await queue.get_batch(ref)
-    checked = 0
-    problems: list[tuple[str, str]] = []
-    broken: list[int] = []
-    done = {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
-    async for task in queue.iter_tasks(row.batch_id, done):
-        if task.result is None:
-            continue
-        checked += 1
-        found = await asyncio.to_thread(verify_outputs, task.result, Path(row.options.output_dir))
-        problems.extend((task.ref, text) for text in found)
-        if found:
-            broken.append(task.task_id)
-    requeued = 0
-    if repair and broken:
-        requeued = await queue.requeue(
-            row.batch_id, statuses=done, task_ids=broken, reason="outputs missing or altered"
-        )
-    database = tuple(await queue.db.problems())
-    return VerifyReport(row.batch_id, checked, tuple(problems), requeued, database)
 
 
 # --- export ------------------------------------------------------------------------------------

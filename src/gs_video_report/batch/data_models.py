@@ -218,10 +218,7 @@ class TaskResult:
 
     def to_json(self) -> str:
         """Compact JSON text; `from_json` is its inverse."""
-        value = asdict(self)
-        if not self.rewriting:
-            del value["rewriting"]
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -70,6 +70,7 @@ async def write_batch_pages(
                 build_pages, facts, asdict(counts), str(listing), row.options.output_dir
             )
         )
+    await queue.pages_written(row.batch_id)
     return BatchPages(**made)
 
 

@@ -7,26 +7,23 @@ Reports of remote engines keep their texts: only the words of doubtful stretches
 (`engines.rehearing`).
 Never: sends anything anywhere, touches transcripts from subtitles, hears a stretch a third time.
 Its caller holds the batch alone (`batch_lock.rewriting`): a run that wrote the same report at the
-same time would leave files that are not those of the database.
+same time would leave files that are not those of the database; and it has mended the reports that
+an earlier hearing was writing when it ended (`verify.cut_off`).
 Raises: NotFoundError; DependencyMissing, ModelMissing; FatalError (disk full).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
 
-from gs_video_report.batch.attempt_control import TaskControl
-from gs_video_report.batch.data_models import BatchOptions, BatchRow, TaskResult, VideoTask
+from gs_video_report.batch.data_models import BatchOptions, BatchRow, VideoTask
 from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
-from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.rewrite import InPlace
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_report, rehearing, stages
@@ -36,8 +33,7 @@ from gs_video_report.errors import FatalError, GsvrError, PermanentError
 from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.quality import Quality, assess
-from gs_video_report.templates.loader import Template, load_template
-
+from gs_video_report.templates.loader import Template
 
 HEARD = ("speech", "engine")
 """Transcripts (`Provenance.transcript_source`) that were heard, by whomever."""
@@ -170,29 +166,16 @@ class _Hearer:
         compute: ComputeBackend,
         cache: ArtifactStore,
     ) -> None:
-        options = replace(row.options, skip_existing=False, engine="local")
+        options = replace(row.options, engine="local")
         self.engine = _SecondLook(options)
-        self._queue = queue
         self._output_dir = options.output_dir
-        self._runner = BatchTaskRunner(
-            engine=self.engine,
-            options=options,
-            template_of=_templates(options),
-            queue=cast(TaskQueue, _Bystander(queue)),
-            journal=_OpenJournal(queue.db),
-            compute=compute,
-            limiter=_NoLimiter(),
-            cache=cache,
-            on_stage=lambda task_id, stage, done, total: None,
-        )
+        self._again = InPlace(queue, options, compute, cache, self.engine)
 
     async def redo(self, judged: Judged) -> Redone:
         """Raises: what an engine raises; the report on disk is then as it was."""
         task, before = judged.task, judged.quality
         _WANTED.set(judged)
-        result = await self._runner(task, TaskControl(asyncio.Event(), time.monotonic()))
-        result = _kept_facts(task.result, result)
-        await self._queue.replace_result(task, result)
+        result = await self._again(task)
         path = Path(self._output_dir) / json_of(result)
         made = await asyncio.to_thread(lambda: read_json(path.read_bytes()))
         return Redone(
@@ -209,7 +192,7 @@ _WANTED: ContextVar[Judged] = ContextVar("wanted")
 
 
 class _SecondLook:
-    """The local engine with `hear_again`, for recordings that are still the same; and for reports of
+    """The local engine with `hear_again`, for reports of the same speech model; and for those of
     remote engines, whose doubtful words alone are heard here."""
 
     def __init__(self, options: BatchOptions) -> None:
@@ -229,11 +212,6 @@ class _SecondLook:
 
     async def analyze(self, ctx: TaskContext) -> VideoReport:
         wanted = _WANTED.get()
-        if wanted.task.result and wanted.task.result.fingerprint != ctx.fingerprint:
-            raise PermanentError(
-                "the recording has changed since its report was made",
-                hint=f"gsvr batch retry {wanted.task.ref} makes a new report",
-            )
         if wanted.quality.engine != "local":
             return await self._of_remote(ctx, wanted)
         if wanted.quality.asr_model != self._local.model_name:
@@ -256,57 +234,6 @@ class _SecondLook:
         media = replace(old.media, source=ctx.media.source)  # on disk it is told from the report
         old = replace(old, slides=slides, media=media)
         return await rehearing.decide(ctx, old, self._local.model)
-
-
-class _Bystander:
-    """A queue for work on a task that has ended: nothing about the task changes on the way."""
-
-    def __init__(self, queue: TaskQueue) -> None:
-        self._queue = queue
-
-    async def set_stage(self, task: VideoTask, stage: str) -> None:
-        """The task is not running."""
-
-    async def set_media(self, task: VideoTask, fingerprint: str, media_s: float) -> None:
-        """Known since the first time."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._queue, name)
-
-
-class _OpenJournal(StepJournal):
-    """The journal without a fence: an ended task belongs to nobody."""
-
-    async def put(self, *args: Any, **more: Any) -> Any:
-        """See `StepJournal.put`."""
-        return await super().put(*args, **{**more, "attempt": None})
-
-
-class _NoLimiter:
-    """Listening on this machine needs no quota; a request would be a mistake."""
-
-    def reserve(self, bucket: str, **more: Any) -> Any:
-        raise PermanentError("a second hearing sends nothing, but a request was asked for")
-
-    def penalize(self, bucket: str, retry_after_s: float | None = None) -> None:
-        """Nothing was sent."""
-
-    def hint(self, bucket: str, **more: float | None) -> None:
-        """Nothing was sent."""
-
-    def exhaust(self, bucket: str, resume_at: Any = None) -> None:
-        """Nothing was sent."""
-
-
-def _templates(options: BatchOptions) -> Callable[[str], Template]:
-    return lambda name: load_template(name, options.user_templates)
-
-
-def _kept_facts(old: TaskResult | None, new: TaskResult) -> TaskResult:
-    """The new files; what the first time took and cost stays."""
-    if old is None:
-        return new
-    return replace(new, usage=old.usage, stage_s=old.stage_s)
 
 
 def _stretches(report: VideoReport) -> list[Stretch]:

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gs_video_report.batch.data_models import (
+    PAGES,
     BatchOptions,
     OutputFile,
     TaskResult,
     TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.rewrite import announce
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.errors import FatalError, FileMissingError, GsvrError
@@ -57,7 +59,7 @@ async def render_batch(
     Raises: NotFoundError, TemplateError (there is no `template_name`), FatalError (disk full).
     """
     row = await queue.get_batch(ref)
-    shelf = _Shelf(row.options, template_dir, template_name)
+    shelf = Shelf(row.options, template_dir, template_name)
     if template_name is not None:
         shelf.template(template_name)
     report = RenderReport()
@@ -68,6 +70,8 @@ async def render_batch(
             continue
         try:
             template = shelf.template(template_name or task.template)
+            if template.name == task.template:
+                await announce(queue, task)
             outputs = await _render(task, task.result, template, row.options, compute)
             result = _with_files(task.result, template.name, task.template, outputs)
             await queue.replace_result(task, result)
@@ -86,18 +90,20 @@ def _with_files(
 ) -> TaskResult:
     """The result with what was written: its own files anew, or a rendering beside them."""
     if template == own_template:
-        return replace(result, outputs=tuple(outputs))
+        return replace(result, outputs=tuple(outputs), rewriting=PAGES)
     paths = tuple(output.path for output in outputs if output.kind != "asset")
     return replace(result, renderings={**result.renderings, template: paths})
 
 
-class _Shelf:
+class Shelf:
     """Where templates are looked for, and those that were read.
 
     A template that the user names is one of today's; a task's own is first one of its batch.
     """
 
-    def __init__(self, options: BatchOptions, today: Path | None, named: str | None) -> None:
+    def __init__(
+        self, options: BatchOptions, today: Path | None = None, named: str | None = None
+    ) -> None:
         of_batch = options.user_templates
         self._folders: Sequence[Path | None] = (of_batch, today) if not named else (today, of_batch)
         self._read: dict[str, Template] = {}

@@ -118,6 +118,7 @@ async def _restore_into(
     queue = TaskQueue(database)
     manager = CheckpointManager(queue, default_directory(path))
     row = await manager.restore(checkpoint, queue)
+    await queue.pages_written(row.batch_id)  # or as good as: a run follows, which writes them
     lost = await _recheck(queue, row.batch_id, Path(row.options.output_dir))
     if lost:
         notes.append(f"{lost} finished reports are not on disk as they were; they are made again")

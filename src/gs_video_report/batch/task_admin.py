@@ -138,6 +138,15 @@ class TaskAdmin(TaskReads):
         if not rows:
             raise LeaseLost(f"task {task.ref} has run again in the meantime")
 
+    async def pages_are_older(self, batch_id: str) -> bool:
+        """Reports of the batch (full id) were written anew, and its pages not yet."""
+        return bool(await self.db.read(query("pages_are_older"), (batch_id,)))
+
+    async def pages_written(self, batch_id: str) -> None:
+        """The pages of the batch (full id) show its reports as they are now."""
+        if await self.pages_are_older(batch_id):
+            await self.db.write(lambda c: c.execute(query("pages_written"), (batch_id,)))
+
     async def request_cancel(self, target: str | VideoTask) -> int:
         """Ask the workers of running tasks to stop; they learn of it at their next heartbeat.
 

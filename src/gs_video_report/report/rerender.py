@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from gs_video_report.batch.data_models import OutputFile
-from gs_video_report.errors import PermanentError, from_os_error
-from gs_video_report.files import copy_atomic
+from gs_video_report.cache import ArtifactStore
+from gs_video_report.errors import ArtifactMissing, PermanentError, from_os_error
+from gs_video_report.files import copy_atomic, make_dirs, sha256_file
 from gs_video_report.report.existing import free_stem
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.publish import name_images
@@ -71,6 +72,42 @@ def rerender(
         lambda slide: (place / slide.image).read_bytes(),
     )
     return (*images, *write_report(Path(output_dir), directory, stem, files))
+
+
+def make_sound(
+    json_path: str, template: str, fingerprint: str, sha256: str, cache_root: str
+) -> None:
+    """Make sure that the report at `json_path` can be rendered anew in its place.
+
+    Pictures that are missing or altered come back from the cache; nothing else is written.
+
+    Args:
+        template: the name of the template that it was made with.
+        fingerprint: SHA-256 of the recording.
+        sha256: of the JSON file; empty when it may be another report of the same recording.
+
+    Raises: FileMissingError, PermanentError (not that report), ArtifactMissing (a picture).
+    """
+    path = Path(json_path)
+    report = _read(path)
+    is_it = (report.media.sha256, report.provenance.template) == (fingerprint, template)
+    if not is_it or (sha256 and sha256_file(path) != sha256):
+        raise PermanentError(f"{path.name}: this is not the report as it was written")
+    store = ArtifactStore(Path(cache_root))
+    for slide in name_images(report, path.stem).slides:
+        _restore_image(store, slide.image_sha256, path.parent / slide.image)
+
+
+def _restore_image(store: ArtifactStore, key: str, target: Path) -> None:
+    if target.is_file() and sha256_file(target) == key.partition(".")[0]:
+        return
+    if not store.verify(key):
+        raise ArtifactMissing(f"{target.name}: the picture is not in the cache any more")
+    try:
+        make_dirs(target.parent)
+    except OSError as error:
+        raise from_os_error(error, str(target.parent), writing=True) from error
+    store.copy_to(key, target)
 
 
 def _read(path: Path) -> VideoReport:

@@ -280,6 +280,13 @@ WHERE at >= :since AND (:provider IS NULL OR provider = :provider)
 UPDATE tasks SET result = :result WHERE task_id = :task_id AND attempt = :attempt
   AND status IN ('completed', 'skipped') RETURNING task_id;
 
+-- name: pages_are_older
+SELECT 1 FROM tasks WHERE batch_id = ? AND json_extract(result, '$.rewriting') = 'pages' LIMIT 1;
+
+-- name: pages_written
+UPDATE tasks SET result = json_set(result, '$.rewriting', '')
+WHERE batch_id = ? AND json_extract(result, '$.rewriting') = 'pages';
+
 -- name: usd_reused
 SELECT coalesce(sum(json_extract(result, '$.reused.usd')), 0.0) AS usd
 FROM tasks WHERE batch_id = ? AND status = 'completed';

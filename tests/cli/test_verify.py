@@ -1,0 +1,183 @@
+"""`gsvr batch verify --repair`: what was damaged is made whole, and no finished task loses anything.
+
+The batch has one recording with subtitles beside it, and an empty file that fails.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
+
+SUBTITLES = "1\n00:00:00,000 --> 00:00:05,000\nThe quick brown fox jumps over the lazy dog.\n"
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished batch, and a copy of it beside."""
+    pytest.importorskip("faster_whisper")
+    root = tmp_path_factory.mktemp("damaged")
+    (root / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", root / "in" / "talk.mp4")
+    (root / "in" / "talk.srt").write_text(SUBTITLES)
+    (root / "in" / "empty.mp4").touch()
+    args = ("-d", "in", "--cache-dir", "cache", "--no-ocr", "-t", "summary_report")
+    answer = run_gsvr("batch", "process", *args, cwd=root)
+    assert answer.code == 3, answer.err
+    shutil.copytree(root, root.with_name("as-it-was"))
+    return root
+
+
+@pytest.fixture
+def place(made_once: Path) -> Path:
+    """The finished batch, as it was at first, at the place that its database knows."""
+    shutil.rmtree(made_once)
+    shutil.copytree(made_once.with_name("as-it-was"), made_once)
+    return made_once
+
+
+@pytest.fixture
+def gsvr(place: Path) -> Gsvr:
+    """Run a command in the folder of the batch."""
+    return lambda *args, env=None: run_gsvr(*args, cwd=place, env=env)
+
+
+def reports(place: Path) -> Path:
+    return place / "batch_output" / "summary_report"
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    """Every file of the report of `talk`."""
+    files = (p for p in reports(place).rglob("*") if p.is_file())
+    return {p.relative_to(place).as_posix(): p.read_bytes() for p in files}
+
+
+def talk(place: Path) -> tuple[str, dict[str, Any]]:
+    """State and result (without what is empty) of the task whose report is damaged."""
+    with sqlite3.connect(place / "batch_tasks.db") as connection:
+        status, result = connection.execute(
+            "SELECT status, result FROM tasks WHERE source LIKE '%talk.mp4'"
+        ).fetchone()
+    connection.close()
+    facts = {key: value for key, value in json.loads(result).items() if value}
+    facts.pop("reused", None)  # zeros, which are stored or left out
+    return status, facts
+
+
+def lose_recording(place: Path) -> None:
+    shutil.rmtree(place / "in")
+
+
+def test_texts_are_made_again_from_the_json_though_the_recording_is_gone(
+    place: Path, gsvr: Gsvr
+) -> None:
+    """Pins: the finished task was put back into the queue, failed, and lost its result."""
+    before, task = contents(place), talk(place)
+    lose_recording(place)
+    (reports(place) / "talk.md").unlink()
+    (reports(place) / "talk.srt").write_text("altered")
+    assert gsvr("batch", "verify").code == 3
+    repaired = gsvr("batch", "verify", "--repair")
+    assert repaired.code == 0, repaired.err + repaired.out
+    assert "1 report made whole again" in repaired.out
+    assert contents(place) == before
+    assert talk(place) == task
+    assert gsvr("batch", "verify").code == 0
+
+
+def test_pictures_come_back_from_the_cache(place: Path, gsvr: Gsvr) -> None:
+    before = contents(place)
+    pictures = sorted(name for name in before if name.endswith(".jpg"))
+    assert pictures
+    (place / pictures[0]).write_bytes(b"altered")
+    lose_recording(place)
+    assert gsvr("batch", "verify", "--repair").code == 0
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize("ruin", [None, b"{garbage"])
+def test_a_lost_json_is_made_again_from_the_journal_though_the_recording_is_gone(
+    place: Path, gsvr: Gsvr, ruin: bytes | None
+) -> None:
+    before = json.loads((reports(place) / "talk.json").read_bytes())
+    (place / "in" / "talk.mp4").unlink()  # the subtitles are still there
+    path = reports(place) / "talk.json"
+    path.unlink()
+    if ruin is not None:
+        path.write_bytes(ruin)
+    repaired = gsvr("batch", "verify", "--repair", "--json")
+    (value,) = repaired.lines()
+    assert (repaired.code, len(value["mended"]), value["left"]) == (0, 1, [])
+    after = json.loads(path.read_bytes())
+    assert after["provenance"]["run"]["steps_run"] == 0
+    assert {**after, "provenance": {}} == {**before, "provenance": {}}
+    assert talk(place)[0] == "completed"
+    assert gsvr("batch", "verify").code == 0
+
+
+def test_a_report_that_nothing_brings_back_keeps_its_task_and_is_told_again(
+    place: Path, gsvr: Gsvr
+) -> None:
+    task = talk(place)
+    lose_recording(place)
+    (reports(place) / "talk.json").unlink()
+    (reports(place) / "talk.md").unlink()
+    with sqlite3.connect(place / "batch_tasks.db") as connection:
+        connection.execute("DELETE FROM steps")
+    connection.close()
+    left = contents(place)
+    repaired = gsvr("batch", "verify", "--repair")
+    assert repaired.code == 3
+    assert "the report cannot be made again" in repaired.out
+    assert "put the recording back" in repaired.out
+    assert talk(place) == task
+    assert contents(place) == left
+    assert gsvr("batch", "verify").code == 3
+    assert "1/2 done" in gsvr("batch", "status").out
+
+
+def test_from_the_recording_when_the_journal_is_lost_as_well(place: Path, gsvr: Gsvr) -> None:
+    text = (reports(place) / "talk.md").read_text("utf-8")
+    (reports(place) / "talk.json").unlink()
+    with sqlite3.connect(place / "batch_tasks.db") as connection:
+        connection.execute("DELETE FROM steps")
+    connection.close()
+    assert gsvr("batch", "verify", "--repair").code == 0
+    assert "quick brown fox" in text
+    assert "quick brown fox" in (reports(place) / "talk.md").read_text("utf-8")
+    assert gsvr("batch", "verify").code == 0
+
+
+def test_another_recording_in_the_place_of_the_old_one_does_not_become_its_report(
+    place: Path, gsvr: Gsvr
+) -> None:
+    task = talk(place)
+    shutil.copy(MEDIA / "spoken_zh_5s.mp4", place / "in" / "talk.mp4")
+    (reports(place) / "talk.json").unlink()
+    with sqlite3.connect(place / "batch_tasks.db") as connection:
+        connection.execute("DELETE FROM steps")
+    connection.close()
+    repaired = gsvr("batch", "verify", "--repair")
+    assert repaired.code == 3
+    assert "the recording has changed since its report was made" in repaired.out
+    assert talk(place) == task
+
+
+def test_a_lost_library_page_is_named_and_written_again(place: Path, gsvr: Gsvr) -> None:
+    """Pins: `verify` did not see it, and `process` printed the path of a page that was not there."""
+    page = place / "batch_output" / "index.html"
+    page.unlink()
+    found = gsvr("batch", "verify")
+    assert found.code == 3
+    assert "index.html: is missing" in found.out
+    repaired = gsvr("batch", "verify", "--repair")
+    assert repaired.code == 0
+    assert "the library page was written again" in repaired.out
+    assert "talk" in page.read_text("utf-8")
+    assert gsvr("batch", "verify").out.endswith("1 report checked: all as written\n")
