@@ -29,8 +29,8 @@ _ADDRESS = re.compile(r"(?:^[^/\\]*|(?<![\w/\\.~%\-]))(?:\\?/){2}")
 """Up to where an address names its host: the first `//` (in JSON also `\\/\\/`), and each other one
 that does not stand in a path."""
 _AUTHORITY_END = re.compile(r"[/?#\\]")
-_LAST_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\Z")
-_PORT = re.compile(r"(?::[0-9]+|\])\Z")
+_LAST_SCHEME = re.compile(r"(?<=[^A-Za-z0-9+.\-])[A-Za-z][A-Za-z0-9+.\-]*:\Z")
+_HOST_PORT = re.compile(r"(?:[^:]*|\[[^\]]*\])(?::[0-9]+)?")
 _OPAQUE_SCHEMES = frozenset({"javascript", "data", "mailto", "magnet", "blob", "about", "tel"})
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\u2028\u2029]")
 _HOST = re.compile(r"(?!-)[a-z0-9_\-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_\-]{1,63}(?<!-))*\.?\Z")
@@ -102,23 +102,23 @@ def redact(text: str) -> str:
     for found in _ADDRESS.finditer(text):
         start = found.end()
         length = _credentials(text[start:])
-        if start >= end and length is not None:
+        if start >= end and length:
             shown += text[end:start], "***"
             end = start + length
     return "".join(shown) + text[end:]
 
 
-def _credentials(rest: str) -> int | None:
-    """Where the `@` after a user name and password is, in what follows `//`; None without any."""
+def _credentials(rest: str) -> int:
+    """Where the `@` after a user name and password is, in what follows `//`; 0 without any."""
     line = rest.partition("\n")[0]
     authority = _AUTHORITY_END.split(line, maxsplit=1)[0]
     if "@" in authority:
         return authority.rindex("@")
     if line.startswith("//", len(authority)):  # the scheme of the next address
         authority = _LAST_SCHEME.sub("", authority)
-    if ":" in authority and not _PORT.search(authority) and "@" in line:
+    if not _HOST_PORT.fullmatch(authority) and "@" in line:
         return line.rindex("@")  # the password itself holds a slash
-    return None
+    return 0
 
 
 def parse_url(text: str) -> WebAddress:
