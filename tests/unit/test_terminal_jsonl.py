@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+import unicodedata
 from typing import Any
 
 from gs_video_report.batch.data_models import BatchCounts, TaskError, TaskResult
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.terminal.jsonl import JsonLinesPrinter
 from gs_video_report.terminal.printer import TaskLine
-from gs_video_report.terminal.stream import json_line
+from gs_video_report.terminal.stream import json_line, json_text
 from tests.support.terminal_play import VirtualClock, make_batch, make_play, make_task
 
 
@@ -107,3 +109,21 @@ def test_names_that_are_not_utf8_survive_the_trip() -> None:
     assert json.loads(line)["name"] == name
     assert json_line({"n": "第三讲"}) == '{"n":"第三讲"}'
     assert json_line({"n": "第三讲"}, "ascii").isascii()
+
+
+def test_no_control_or_format_character_reaches_a_terminal_and_the_value_is_the_same() -> None:
+    """A file name could move the cursor (U+009B) or turn a line around (U+202E)."""
+    bad = [
+        char
+        for char in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        and char not in "\u200c\u200d"
+    ]
+    assert {"\x1b", "\x9b", "\u202e", "\u2066", "\ufeff", "\U000e0041"} <= set(bad)
+    name = "讲座 é 👩\u200d🏫 " + " ".join(bad)
+    for encoding in ("utf-8", "ascii"):
+        text = json_text({"name": name, name: [name]}, encoding)
+        assert json.loads(text) == {"name": name, name: [name]}
+        assert not set(bad) & set(text)
+    assert json_line({"name": "讲座\x9b2J\u202e.mp4"}) == r'{"name":"讲座\u009b2J\u202e.mp4"}'
+    assert json_text(["a👩\u200d🏫"], "utf-8", indent=1) == '[\n "a👩\u200d🏫"\n]'

@@ -12,7 +12,13 @@ from typing import Any, TextIO
 
 from gs_video_report.terminal.styles import tolerate_encoding
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile(
+    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001-\U000e007f]"
+)
+"""Halves of surrogates, C1 controls and format characters (Unicode categories Cs, Cc, Cf, Zl, Zp)
+except the two joiners that Indic scripts and emoji need; `json` escapes the other controls."""
 
 
 class LineWriter:
@@ -55,7 +61,9 @@ def json_text(value: Any, encoding: str, **how: Any) -> str:
     """`json.dumps(value, **how)` as a stream of `encoding` can carry it.
 
     Names that are not valid UTF-8 keep their bytes as `\\udcXX` escapes, as Python reads them.
+    Controls and format characters are escaped as well: a reader sees the same value, and a terminal
+    is not moved by it.
     """
     unicode_stream = encoding.lower().replace("-", "").replace("_", "") in ("utf8", "utf16")
     text = json.dumps(value, ensure_ascii=not unicode_stream, **how)
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return _ESCAPED.sub(lambda found: json.dumps(found.group())[1:-1], text)
