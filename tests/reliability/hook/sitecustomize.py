@@ -13,7 +13,9 @@ import os
 import sys
 
 MODULE = "gs_video_report.engines.jobs"
-ON_RECORDINGS = ("probe", "extract_audio", "read_subtitles", "find_slides", "read_slide")
+ON_RECORDINGS = (
+    "probe", "extract_audio", "read_subtitles", "find_slides", "read_slide", "relisten_chunk",
+)  # fmt: skip
 
 
 def segfault():
