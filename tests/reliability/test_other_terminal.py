@@ -92,7 +92,13 @@ def test_the_cache_cleared_again_and_again_during_a_run_costs_repeated_steps_onl
 # --- reports written anew ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [("retry", "latest", "--quality"), ("render", "latest")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("retry", "latest", "--quality"),
+        pytest.param(("render", "latest"), marks=pytest.mark.slow),
+    ],
+)
 def test_reports_are_not_written_anew_while_a_run_may_write_them(
     scene: Scene, words: tuple[str, ...]
 ) -> None:
@@ -139,6 +145,7 @@ def test_of_two_commands_that_rebuild_a_damaged_database_none_moves_the_others_a
     assert scene.gsvr("batch", "verify", "latest") == 0, last_words(scene)
 
 
+@pytest.mark.slow
 def test_a_database_that_a_living_process_works_with_is_not_moved_aside(scene: Scene) -> None:
     damaged(scene)
     before = scene.database.read_bytes()
