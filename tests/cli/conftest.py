@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,41 @@ def run_gsvr(*args: str, cwd: Path, env: dict[str, str] | None = None) -> Answer
         timeout=100,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+_KILLED = """
+import os, signal, sys
+from gs_video_report import __main__ as program
+from gs_video_report.batch.checkpoint_manager import CheckpointManager
+from gs_video_report.batch.task_queue import TaskQueue
+
+name, count = sys.argv.pop(1), int(sys.argv.pop(1))
+owner = CheckpointManager if name == "write" else TaskQueue
+original, calls = getattr(owner, name), []
+
+async def struck(*args, **more):
+    calls.append(name)
+    if len(calls) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await original(*args, **more)
+
+setattr(owner, name, struck)
+program.main()
+"""
+
+
+def run_killed(name: str, count: int, *args: str, cwd: Path) -> None:
+    """`gsvr ARGS` in a process that kills itself as it begins the call number `count` of `name`:
+    a method of `TaskQueue`, or `CheckpointManager.write`."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, name, str(count), *args],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gs_video_report.media.audio import extract_audio
-from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
+from tests.cli.conftest import MEDIA, Gsvr, run_gsvr, run_killed
 
 PAUSE_S = 2
 
@@ -118,6 +118,34 @@ def test_a_second_hearing_mends_the_doubtful_part_only_and_only_once(
     path.unlink()
     assert gsvr("batch", "verify", "--repair").code == 0
     assert text_of(report_in(doubtful)) == text_of(after)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        pytest.param("replace_result", 1, marks=pytest.mark.slow),
+        ("replace_result", 2),
+        pytest.param("write", 1, marks=pytest.mark.slow),
+        pytest.param("pages_written", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_second_hearing_that_was_killed_is_ended_by_the_next_one(
+    doubtful: Path, gsvr: Gsvr, name: str, count: int
+) -> None:
+    """Pins: killed between the files and their row, the report was judged as settled for good and
+    never agreed with the database again; killed after it, page and checkpoint stayed old."""
+    run_killed(name, count, "batch", "retry", "latest", "--quality", cwd=doubtful)
+    if count == 2:
+        found = gsvr("batch", "verify")
+        assert (found.code, " bytes instead of " in found.out) == (3, True)
+        (doubtful / "in" / "two.wav").unlink()  # the JSON on disk is whole: nothing is heard
+    again = gsvr("batch", "retry", "latest", "--quality")
+    assert again.code == 0, again.err + again.out
+    assert "今天天气很好" in text_of(report_in(doubtful))
+    assert gsvr("batch", "verify").code == 0
+    assert '["unsure",' not in (doubtful / "batch_output" / "index.html").read_text("utf-8")
+    (newest, *_) = json.loads(gsvr("batch", "checkpoints", "--json").out)["checkpoints"]
+    assert newest["reason"] == "quality"
 
 
 def test_a_report_whose_recording_is_gone_stays_as_it_was(doubtful: Path, gsvr: Gsvr) -> None:

@@ -1,4 +1,4 @@
-"""`gsvr batch verify --repair`: what was damaged is made whole, and no finished task loses anything.
+"""`gsvr batch verify --repair`: what was damaged is made whole, no task loses anything.
 
 The batch has one recording with subtitles beside it, and an empty file that fails.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
+from tests.cli.conftest import MEDIA, Gsvr, run_gsvr, run_killed
 
 SUBTITLES = "1\n00:00:00,000 --> 00:00:05,000\nThe quick brown fox jumps over the lazy dog.\n"
 
@@ -170,7 +170,7 @@ def test_another_recording_in_the_place_of_the_old_one_does_not_become_its_repor
 
 
 def test_a_lost_library_page_is_named_and_written_again(place: Path, gsvr: Gsvr) -> None:
-    """Pins: `verify` did not see it, and `process` printed the path of a page that was not there."""
+    """Pins: `verify` did not see that it was gone."""
     page = place / "batch_output" / "index.html"
     page.unlink()
     found = gsvr("batch", "verify")
@@ -181,3 +181,24 @@ def test_a_lost_library_page_is_named_and_written_again(place: Path, gsvr: Gsvr)
     assert "the library page was written again" in repaired.out
     assert "talk" in page.read_text("utf-8")
     assert gsvr("batch", "verify").out.endswith("1 report checked: all as written\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("replace_result", 1), ("replace_result", 2), ("pages_written", 1)]
+)
+def test_a_repair_that_was_killed_is_ended_by_the_next_one(
+    place: Path, gsvr: Gsvr, name: str, count: int
+) -> None:
+    """The JSON comes from the journal, with other run facts than those of the row."""
+    (reports(place) / "talk.json").unlink()
+    run_killed(name, count, "batch", "verify", "--repair", cwd=place)
+    lose_recording(place)  # what is on disk or in the journal must do
+    cut = gsvr("batch", "verify")
+    assert cut.code == 3
+    assert ("index.html: is older than the reports" in cut.out) == (name == "pages_written")
+    repaired = gsvr("batch", "verify", "--repair")
+    if count == 1 and name == "replace_result":  # nothing was written; the subtitles are gone, too
+        assert (repaired.code, talk(place)[0]) == (3, "completed")
+        return
+    assert repaired.code == 0, repaired.out
+    assert gsvr("batch", "verify").code == 0
