@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from PIL import Image
 
 from gs_video_report import progress
 from gs_video_report.errors import CorruptMediaError, NoMediaError
+from gs_video_report.media.slide_reader import Reader
 from gs_video_report.media.slides import SlideFind, SlideParams, find_slides
 from tests.support.media_speech import real_media, tone_file
-from tests.support.media_video import BY_NAME, STYLES, Style, make_video, score
+from tests.support.media_video import BY_NAME, STYLES, Style, make_video, score, speaker
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = (
@@ -55,6 +58,108 @@ def test_slides_are_found_in_recordings_of_this_style(name: str, tmp_path: Path)
 @pytest.mark.parametrize("name", [s.name for s in STYLES if s.name not in QUICK])
 def test_slides_are_found_in_recordings_of_this_slower_style(name: str, tmp_path: Path) -> None:
     check(BY_NAME[name], tmp_path)
+
+
+CUT_AT = {"g": "100", "keyint_min": "100", "sc_threshold": "0"}
+
+
+def count_packets(patch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the packets that are decoded besides the key frames looked at by themselves."""
+    sent: list[int] = []
+    decode = Reader.decode
+
+    def counted(self: Reader, packets: Iterable[Any], *, gaps: bool = False) -> Iterator[Any]:
+        def noted() -> Iterator[Any]:
+            for packet in packets:
+                sent.append(packet.size)
+                yield packet
+
+        return decode(self, noted(), gaps=gaps)
+
+    patch.setattr(Reader, "decode", counted)
+    return sent
+
+
+def test_page_that_stands_still_is_known_from_its_key_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    style = replace(BY_NAME["hard_cuts"], duration_s=60.0, slides=(0.0,), options=CUT_AT)
+    style = replace(style, picture=lambda _: BY_NAME["hard_cuts"].picture(0.0))
+    sent = count_packets(monkeypatch)
+    found = find(style, tmp_path)
+    assert [s.t_s for s in found.slides] == [0.0]
+    assert found.slides[0].end_s == pytest.approx(60.0, abs=0.2)
+    assert found.frames_sampled >= 12
+    assert len(sent) < 30, "of 600 packets"
+
+
+def test_page_shown_between_two_key_frames_of_another_one_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (BY_NAME["hard_cuts"].picture(t) for t in (0.0, 6.0))
+    style = replace(BY_NAME["hard_cuts"], duration_s=40.0, options=CUT_AT)
+    style = replace(style, picture=lambda t: other if 12.3 <= t < 16.7 else one)
+    sent = count_packets(monkeypatch)
+    found = find(style, tmp_path)
+    assert [s.t_s for s in found.slides] == [pytest.approx(t, abs=0.2) for t in (0, 12.3, 16.7)]
+    assert len(sent) < 60
+
+
+def test_beside_a_moving_speaker_pages_are_found_and_the_rest_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    style, sent = BY_NAME["webcam"], count_packets(monkeypatch)
+    slow = replace(
+        style,
+        duration_s=80.0,
+        picture=lambda t: speaker(
+            BY_NAME["hard_cuts"].picture(0.0 if t < 40 else 6.0), t, 510, 230
+        ),
+        fps=4,
+        options={"g": "20", "keyint_min": "20", "sc_threshold": "0"},
+    )
+    found = find(slow, tmp_path)
+    assert [s.t_s for s in found.slides] == [pytest.approx(t, abs=0.3) for t in (0.0, 40.0)]
+    assert 0 < len(sent) < 320 / 2
+
+
+def test_recording_with_a_single_key_frame_is_read_by_the_packets_that_change_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gs_video_report.media.slide_reader._MAX_PACKETS", 50)
+    style = replace(BY_NAME["hard_cuts"], options={"g": "9999", "sc_threshold": "0"})
+    sent = count_packets(monkeypatch)
+    found = find(style, tmp_path)
+    assert score(style.slides, [s.t_s for s in found.slides], 0.4).hits == 8
+    assert len(found.slides) == 8
+    assert len(sent) < 424 / 2
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "options"),
+    [
+        ("libx264", ".ts", {"x264-params": "open-gop=1:keyint=40:bframes=3:scenecut=0"}),
+        ("libx264", ".mkv", {"preset": "medium", "g": "80", "bf": "3", "refs": "4"}),
+        ("mpeg4", ".mp4", {"g": "12"}),
+        pytest.param("libx264", ".mp4", {"tune": "zerolatency", "g": "60"}, marks=pytest.mark.slow),
+        pytest.param("libx265", ".mp4", {"x265-params": "log-level=none"}, marks=pytest.mark.slow),
+        pytest.param(
+            "libvpx",
+            ".webm",
+            {"deadline": "realtime", "cpu-used": "8", "g": "60"},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_slides_are_found_however_the_groups_of_pictures_are_built(
+    codec: str, suffix: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    style = replace(
+        BY_NAME["same_title"], codec=codec, suffix=suffix, options=options, duration_s=18.9
+    )
+    found = find(style, tmp_path)
+    assert [s.t_s for s in found.slides] == [pytest.approx(t, abs=0.4) for t in (0.0, 6.3, 12.6)]
+    assert found.problems == ()
 
 
 def test_picture_of_a_built_slide_is_its_fullest_state(tmp_path: Path) -> None:

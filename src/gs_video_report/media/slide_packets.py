@@ -96,8 +96,9 @@ def backward(times_s: Sequence[float]) -> tuple[frozenset[int], frozenset[int]]:
         times_s: when the picture of each packet of a group is shown, in the order of the file.
 
     Returns:
-        Those that nobody misses, and those between pictures more than `LONGEST_STEP_S` apart: there
-        a small packet may show early what comes next.
+        Those that nobody misses, or that only the group before can show; and those between
+        pictures more than `LONGEST_STEP_S` apart: there a small packet may show early what comes
+        next.
     """
     free: set[int] = set()
     needed: set[int] = set()
@@ -105,6 +106,8 @@ def backward(times_s: Sequence[float]) -> tuple[frozenset[int], frozenset[int]]:
     for index, at_s in enumerate(times_s):
         if at_s > latest_s:
             before_s, latest_s = latest_s, at_s
+        elif at_s < times_s[0] or at_s >= before_s >= latest_s - LONGEST_STEP_S:
+            free.add(index)
         else:
-            (free if latest_s - before_s <= LONGEST_STEP_S else needed).add(index)
+            needed.add(index)
     return frozenset(free), frozenset(needed)

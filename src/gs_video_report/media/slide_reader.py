@@ -45,7 +45,7 @@ class Group:
     next_key: Any
     """The key frame behind it; None at the end, and where the group was cut."""
     sound: bool
-    """It begins with a key frame, is whole, undamaged and all of it has times."""
+    """Undamaged from its key frame on, and all of it has times."""
     cut: bool
     """The group goes on in the next one."""
 
@@ -71,6 +71,7 @@ class Reader:
     _last_s: float = float("-inf")
     _frame_s: float = 0.04
     _dirty: bool = False
+    _gaps: bool = False
     _waiting: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -113,16 +114,17 @@ class Reader:
 
     def _all_groups(self) -> Iterator[Group]:
         held: list[Any] = []
-        size, sound = 0, True
+        size, sound = 0, False
         for packet in read_packets(self.container, self.stream):
             if packet is None or not packet.size:
                 self.errors += packet is None
                 sound = sound and packet is not None
                 continue
             cut = len(held) >= _MAX_PACKETS or size >= _MAX_BYTES
-            if held and (packet.is_keyframe or cut):
-                yield self._group(held, packet if packet.is_keyframe else None, sound, cut)
-                held, size, sound = [], 0, bool(packet.is_keyframe)
+            if packet.is_keyframe or cut:
+                if held:
+                    yield self._group(held, packet if packet.is_keyframe else None, sound, cut)
+                held, size, sound = [], 0, sound or bool(packet.is_keyframe)
             held.append(packet)
             size += packet.size
         if held:
@@ -130,8 +132,7 @@ class Reader:
 
     def _group(self, held: list[Any], after: Any, sound: bool, cut: bool) -> Group:
         timed = all(each.pts is not None and not each.is_corrupt for each in held)
-        sound = sound and timed and bool(held[0].is_keyframe)
-        return Group(held, after, sound, cut and after is None)
+        return Group(held, after, sound and timed, cut and after is None)
 
     def time_of(self, packet: Any) -> float | None:
         """When the picture of a packet is shown; None when it does not tell."""
@@ -170,17 +171,17 @@ class Reader:
         """(seconds, frame) of packets that follow each other; `gaps`: some were left out."""
         import av
 
-        self._dirty = True
+        self._dirty, self._gaps = True, gaps
         for packet in packets:
             try:
                 frames = self.stream.codec_context.decode(packet)
                 self.errors += bool(packet.is_corrupt)
             except av.error.FFmpegError:
-                self.errors += not gaps
+                self.errors += 1
                 continue
-            yield from self._timed(frames, gaps)
+            yield from self._timed(self._ordered(frames) if gaps else frames)
 
-    def rest(self, *, gaps: bool = False) -> Iterator[tuple[float, Any]]:
+    def rest(self) -> Iterator[tuple[float, Any]]:
         """What the decoder still holds; it can start anywhere then."""
         import av
 
@@ -191,15 +192,14 @@ class Reader:
         except av.error.FFmpegError:
             frames = []
         self.stream.codec_context.flush_buffers()
-        self._dirty = False
-        yield from self._timed(frames, gaps)
-        waiting, self._waiting = self._waiting, []
-        yield from self._timed(waiting, False)
+        frames, self._waiting = [*self._waiting, *frames], []
+        yield from self._timed(sorted(frames, key=_stamp) if self._gaps else frames)
+        self._dirty = self._gaps = False
 
-    def _timed(self, frames: Iterable[Any], gaps: bool) -> Iterator[tuple[float, Any]]:
-        for frame in self._ordered(frames) if gaps else frames:
-            t_s = self._time_s(frame, gaps)
-            if t_s <= self._last_s or (not gaps and self._is_broken(frame, t_s)):
+    def _timed(self, frames: Iterable[Any]) -> Iterator[tuple[float, Any]]:
+        for frame in frames:
+            t_s = self._time_s(frame)
+            if t_s <= self._last_s or self._is_broken(frame, t_s):
                 continue
             self._last_s = t_s
             yield t_s, frame
@@ -208,13 +208,13 @@ class Reader:
         """Where packets were left out, the decoder hands out frames too early: sort the latest."""
         for frame in frames:
             self._waiting.append(frame)
-            self._waiting.sort(key=lambda each: each.pts or 0)
+            self._waiting.sort(key=_stamp)
             if len(self._waiting) > _DISORDER:
                 yield self._waiting.pop(0)
 
     def shown(self, frame: Any) -> tuple[float, Any] | None:
         """A frame of `picture()` in its turn; None when its time has passed."""
-        return next(self._timed((frame,), False), None)
+        return next(self._timed((frame,)), None)
 
     def _is_broken(self, frame: Any, t_s: float) -> bool:
         """A damaged frame, where a sound one was seen lately: the sound one is shown on."""
@@ -223,7 +223,7 @@ class Reader:
         self.errors += 1
         return t_s - max(self._last_s, 0.0) < _LONGEST_DAMAGE_S
 
-    def _time_s(self, frame: Any, gaps: bool) -> float:
+    def _time_s(self, frame: Any) -> float:
         """Time of the frame; goes on behind a place where the clock was set back.
 
         Where packets were left out, an early frame may come late: no sign of another clock."""
@@ -231,7 +231,11 @@ class Reader:
         if frame.pts is None or not frame.time_base:
             return self._last_s + self._frame_s if begun else 0.0
         t_s = float(frame.pts * frame.time_base) + self._shift_s
-        if begun and not gaps and t_s < self._last_s - _CLOCK_SET_BACK_S:
+        if begun and not self._gaps and t_s < self._last_s - _CLOCK_SET_BACK_S:
             self._shift_s += self._last_s + self._frame_s - t_s
             return self._last_s + self._frame_s
         return max(0.0, t_s)
+
+
+def _stamp(frame: Any) -> int:
+    return frame.pts or 0

@@ -11,7 +11,7 @@ are decoded packet by packet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gs_video_report.media.slide_change import cells_changed
@@ -43,14 +43,19 @@ class Skimmer:
     """The key frame of the group that comes."""
     _blind: bool = False
     """Key frames of this stream do not stand alone."""
-    _inside: bool = field(default=False)
+    _inside: bool = False
     """The group before was cut and goes on."""
+    _key_bytes: int = 0
+    """Of the key frame of a group that was cut."""
 
     def take(self, group: Group) -> None:
-        """Look at one group as closely as it needs."""
-        if not self.reader.stamped or self._blind or self._inside or group.cut or not group.sound:
-            self._inside = group.cut
+        """Look at one group as closely as it needs; damaged ones are decoded packet by packet."""
+        inside, self._inside = self._inside, group.cut
+        if not self.reader.stamped or self._blind or not group.sound:
             self._feed_all(group.packets)
+            return
+        if group.cut or inside:
+            self._feed_part(group, inside)
             return
         self._feed(self.reader.rest())
         first = self._look(group.packets[0])
@@ -82,8 +87,31 @@ class Skimmer:
     def _feed_all(self, packets: list[Any]) -> None:
         self._feed(self.reader.decode(packets))
 
+    def _feed_part(self, group: Group, inside: bool) -> None:
+        """A part of a long group: no key frame at its end tells whether something changed."""
+        if not inside:
+            self._feed(self.reader.rest())
+            self._key_bytes = group.packets[0].size
+        if not self.reader.copies_gaps:
+            self._feed_all(group.packets)
+            return
+        free, needed = backward(self._times(group))
+        group, needed = _without(group, free, needed)
+        sizes = [packet.size for packet in group.packets]
+        evidence = weigh(sizes, self._key_bytes, self.reader.pixels, alike=False, needed=needed)
+        count = len(sizes)
+        wanted = set(range(count))
+        if evidence.mostly_still:
+            ends = {0, *range(max(0, count - _LEAD_IN), count)}
+            wanted = evidence.with_lead_in(_LEAD_IN) | ends
+        chosen = (group.packets[at] for at in sorted(wanted))
+        self._feed(self.reader.decode(chosen, gaps=True))
+
+    def _times(self, group: Group) -> list[float]:
+        return [self.reader.time_of(packet) or 0.0 for packet in group.packets]
+
     def _skim(self, group: Group, first: _Look, after: _Look | None) -> None:
-        free, needed = backward([self.reader.time_of(each) or 0.0 for each in group.packets])
+        free, needed = backward(self._times(group))
         if self.reader.copies_gaps and free:
             group, needed = _without(group, free, needed)
         evidence = self._weigh(group, first, after, needed)
@@ -117,7 +145,7 @@ class Skimmer:
     def _feed_live(self, group: Group, evidence: Evidence) -> None:
         wanted = sorted({0, *evidence.with_lead_in(_LEAD_IN)})
         self._feed(self.reader.decode((group.packets[at] for at in wanted), gaps=True))
-        self._feed(self.reader.rest(gaps=True))
+        self._feed(self.reader.rest())
 
     def _feed_until_calm(self, group: Group, evidence: Evidence, after: _Look | None) -> None:
         samples = self.sampler.samples
@@ -128,10 +156,10 @@ class Skimmer:
             if after is not None and self.sampler.samples != samples:
                 samples = self.sampler.samples
                 if self._may_leave(evidence, index, after):
-                    self._feed(self.reader.rest(gaps=self.reader.copies_gaps))
+                    self._feed(self.reader.rest())
                     self.sampler.pause(after.t_s)
                     return
-        self._feed(self.reader.rest(gaps=self.reader.copies_gaps))
+        self._feed(self.reader.rest())
 
 
 def _without(
