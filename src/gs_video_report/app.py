@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gs_video_report import boundary
 from gs_video_report.boundary import Faces
-from gs_video_report.errors import GsvrError, UsageError
+from gs_video_report.errors import GsvrError, LogNotWritable, UsageError
 from gs_video_report.hints import place_told
 
 if TYPE_CHECKING:
@@ -132,9 +132,13 @@ def open_log(config: Config, faces: Faces) -> Iterator[RunLog | None]:
         yield None
         return
     from gs_video_report.batch.url_rules import redact
+    from gs_video_report.files import is_database
     from gs_video_report.run_log import RunLog
 
-    log = RunLog.open(Path(str(path)), int(config.value("log_size_bytes")), redact)
+    file = Path(str(path))
+    if is_database(file, database_path(config)):
+        raise LogNotWritable(f"{file}: the log file cannot be written (it is a database)")
+    log = RunLog.open(file, int(config.value("log_size_bytes")), redact)
     log.hide([os.environ.get("GSVR_WEBHOOK_SECRET", ""), str(config.value("webhook") or "")])
     try:
         yield log

@@ -304,6 +304,22 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
 # --- metrics ------------------------------------------------------------------------------------
 
 
+def _check_target(output: Path, database: Path) -> None:
+    """Raises: UsageError for a database, or where no folder is (a typo makes none)."""
+    from gs_video_report.files import is_database
+
+    if is_database(output, database):
+        raise UsageError(
+            f"{output}: is a database, which is not overwritten",
+            hint="name another file with --output",
+        )
+    if not output.parent.is_dir():
+        raise UsageError(
+            f"{output}: there is no folder {output.parent}",
+            hint="make the folder first, or name another file with --output",
+        )
+
+
 async def metrics(
     access: ProcessCommand, ref: str, *, json: bool, prometheus: bool, output: Path | None
 ) -> int:
@@ -313,7 +329,10 @@ async def metrics(
 
     if json and prometheus:
         raise UsageError("--json and --prometheus exclude each other")
-    async with queue_of(app.load(access), read_only=True) as queue:
+    config = app.load(access)
+    if output is not None:
+        _check_target(output, app.database_path(config))
+    async with queue_of(config, read_only=True) as queue:
         found = await measure(queue, ref)
     if prometheus:
         from gs_video_report.batch.metrics_families import families

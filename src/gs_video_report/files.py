@@ -16,6 +16,7 @@ import hashlib
 import os
 import secrets
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ TEMP_SUFFIX = ".tmp"
 COPY_BYTES = 1024 * 1024
 _CLOCK_SLACK_S = 5.0
 """A process that started this much after a file was last written is not its writer."""
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_SQLITE_ENDS = ("-wal", "-shm", "-journal")
 _NO_DIRECTORY_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 
 
@@ -163,6 +166,30 @@ def _open_temp(folder: Path) -> tuple[Path, BinaryIO]:
 def _host() -> str:
     """Eight digits that tell this machine from others that share a folder."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def is_database(path: Path, in_use: Path) -> bool:
+    """True when writing to `path` would destroy a SQLite database, or the files beside one.
+
+    Args:
+        in_use: the database of this process. It is told by its names and its place on disk and
+            never opened: closing it again would drop the locks that SQLite holds on it.
+    """
+    if _place(path) in {_place(in_use)} | {_place(in_use, end) for end in _SQLITE_ENDS}:
+        return True
+    try:
+        if in_use.exists() and path.samefile(in_use):
+            return True
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except OSError:
+        return False
+
+
+def _place(path: Path, end: str = "") -> str:
+    return os.path.realpath(path) + end
 
 
 def is_at(fd: int, path: Path) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import MEDIA, Gsvr
+from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
 
 
 def batch_id(finished: Gsvr) -> str:
@@ -248,3 +251,29 @@ def test_metrics_go_to_a_file_that_a_collector_reads(finished: Gsvr, tmp_path: P
     assert (value["type"], value["tasks"]["completed"]) == ("metrics", 1)
     assert "1 completed" in finished("batch", "metrics").out
     assert finished("batch", "metrics", "--json", "--prometheus").code == 2
+    missing = finished("batch", "metrics", "--json", "-o", str(tmp_path / "typo" / "m.json"))
+    assert (missing.code, (tmp_path / "typo").exists()) == (2, False)
+    assert f"there is no folder {tmp_path / 'typo'}" in missing.err
+
+
+@pytest.mark.parametrize(
+    "name", ["batch_tasks.db", "batch_tasks.db-wal", "hard.db", "soft.db", "other.db"]
+)
+def test_no_database_is_overwritten_by_metrics_or_a_log(
+    finished_master: Path, tmp_path: Path, name: str
+) -> None:
+    """`-o t.db` replaced the database by text, and `--log-file t.db` wrote lines into it."""
+    folder = tmp_path / "course"
+    shutil.copytree(finished_master, folder)
+    os.link(folder / "batch_tasks.db", folder / "hard.db")
+    (folder / "soft.db").symlink_to("batch_tasks.db")
+    with closing(sqlite3.connect(folder / "other.db")) as other:
+        other.execute("CREATE TABLE t(x)")
+    before = {file: (folder / file).read_bytes() for file in ("batch_tasks.db", "other.db")}
+    metrics = run_gsvr("batch", "metrics", "--prometheus", "-o", name, cwd=folder)
+    assert (metrics.code, metrics.out) == (2, "")
+    assert f"{name}: is a database, which is not overwritten" in metrics.err
+    log = run_gsvr("batch", "process", "-d", "in", "--log-file", name, cwd=folder)
+    assert log.code == 2
+    assert f"{name}: the log file cannot be written (it is a database)" in log.err
+    assert {file: (folder / file).read_bytes() for file in before} == before
