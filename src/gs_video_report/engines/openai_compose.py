@@ -37,9 +37,10 @@ from gs_video_report.engines.llm.merge import Window, continue_answer, merge_ans
 from gs_video_report.engines.llm.prices import TokenUse, today
 from gs_video_report.engines.llm.quota import Need, Spent, send_within
 from gs_video_report.engines.llm.tokens import TOKENS_PER_IMAGE, estimate_messages, estimate_tokens
-from gs_video_report.engines.openai_client import ChatClient, Picture, Request
+from gs_video_report.engines.openai_client import ChatClient
 from gs_video_report.engines.openai_errors import blocked
 from gs_video_report.engines.openai_options import Model
+from gs_video_report.engines.openai_request import Picture, Request
 from gs_video_report.errors import ArtifactMissing, FatalError, PermanentError
 from gs_video_report.report.model import Segment, Slide
 from gs_video_report.report.timefmt import clock_long
