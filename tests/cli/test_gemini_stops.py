@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import traceback
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.app_setup import config_set_key
+from gs_video_report.batch import doubt
 from gs_video_report.batch.doubt import held_by_dead, let_go
 from gs_video_report.batch.persistence import Database
 from gs_video_report.engine_access import read_key_file
@@ -258,3 +261,28 @@ def test_after_a_fallback_no_copy_stays_at_the_service(
     assert fake.files == {}
     quota = gsvr("quota")
     assert "spent at" in quota.out
+
+
+async def test_nothing_is_let_go_that_was_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pins: what another process had set aside between two readings was dropped in silence."""
+    database = await Database.open(tmp_path / "x.db")
+    insert = "INSERT INTO holds VALUES(?, '2026-11-22T10:00:00.000Z', 'b1', ?, 0.25)"
+    await database.write(lambda c: c.execute(insert, ("a", "gone-1")))
+    added: list[str] = []
+
+    def meanwhile(path: Path, process: str) -> bool:
+        """While it is looked who lives, another process dies with money set aside."""
+        other = sqlite3.connect(path, timeout=0)
+        with contextlib.suppress(sqlite3.OperationalError), other:
+            other.execute(insert, (f"b{len(added)}", "gone-2"))
+            added.append("b")
+        other.close()
+        return False
+
+    monkeypatch.setattr(doubt, "is_alive", meanwhile)
+    told = await let_go(database)
+    left = await database.read("SELECT hold_id FROM holds", ())
+    assert sum(one.requests for one in told) + len(left) == 1 + len(added)
+    await database.close()

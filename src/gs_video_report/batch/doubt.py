@@ -15,6 +15,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from gs_video_report.batch.clock import utc_now
 from gs_video_report.batch.data_models import Doubt
@@ -52,7 +53,27 @@ async def doubt_of(database: Database, batch_id: str) -> Doubt:
 
 async def held_by_dead(database: Database) -> list[Held]:
     """What dead processes had set aside, per batch, oldest first."""
-    rows = await _of_dead(database)
+    rows = await database.read(query("all_holds"), ())
+    return _summed(await asyncio.to_thread(_of_dead, database.path, rows))
+
+
+async def let_go(database: Database) -> list[Held]:
+    """Take what dead processes had set aside as not spent; returns what that was.
+
+    One transaction: what is told is what is dropped. A note stays with each batch.
+    """
+
+    def work(connection: sqlite3.Connection) -> list[Held]:
+        rows = _of_dead(database.path, connection.execute(query("all_holds")).fetchall())
+        told = _summed(rows)
+        connection.executemany(query("drop_hold"), [(row["hold_id"],) for row in rows])
+        add_events(connection, _notes(told))
+        return told
+
+    return await database.write(work)
+
+
+def _summed(rows: Iterable[sqlite3.Row]) -> list[Held]:
     found: dict[str, Held] = {}
     for row in rows:
         old = found.get(row["batch_id"], Held(row["batch_id"], 0.0, 0, row["at"]))
@@ -62,32 +83,12 @@ async def held_by_dead(database: Database) -> list[Held]:
     return sorted(found.values(), key=lambda one: one.since)
 
 
-async def let_go(database: Database) -> list[Held]:
-    """Take what dead processes had set aside as not spent; returns what that was.
-
-    A note stays with each batch.
-    """
-    told = await held_by_dead(database)
-    names = [(row["hold_id"],) for row in await _of_dead(database)]
-
-    def work(connection: sqlite3.Connection) -> None:
-        connection.executemany(query("drop_hold"), names)
-        add_events(connection, _notes(told))
-
-    if names:
-        await database.write(work)
-    return told
-
-
 def _notes(told: Iterable[Held]) -> list[tuple[str, str | None, int | None, str, str]]:
     return [(utc_now(), one.batch_id, None, LET_GO, json_text(one.to_dict())) for one in told]
 
 
-async def _of_dead(database: Database) -> list[sqlite3.Row]:
-    rows = await database.read(query("all_holds"), ())
-    living: dict[str, bool] = {}
-    for process in {row["process_id"] for row in rows}:
-        living[process] = bool(process) and await asyncio.to_thread(
-            is_alive, database.path, process
-        )
-    return [row for row in rows if not living[row["process_id"]]]
+def _of_dead(path: Path, rows: Iterable[sqlite3.Row]) -> list[sqlite3.Row]:
+    rows = list(rows)
+    processes = {row["process_id"] for row in rows}
+    living = {process for process in processes if process and is_alive(path, process)}
+    return [row for row in rows if row["process_id"] not in living]
