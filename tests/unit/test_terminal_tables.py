@@ -94,6 +94,15 @@ def test_a_long_input_gives_way_to_the_width() -> None:
     assert all(width(line) <= 80 for line in batch_list([long], now=NOW))
 
 
+def test_a_long_name_of_a_running_video_gives_way_to_the_width() -> None:
+    started = "2026-11-22T14:50:00Z"
+    running = [make_task(3, "讲座" + "x" * 240 + ".mp4", stage="transcribe", started_at=started)]
+    lines = batch_status(RUNNING, running=running, now=NOW, columns=80)
+    (line,) = [line for line in lines if "讲座" in line]
+    assert width(line) == 80
+    assert line.endswith(".mp4   transcribe  10:00")
+
+
 def test_list_and_json_come_from_the_same_rows() -> None:
     first = batch_list_json([RUNNING, PAUSED])["batches"][0]
     assert (first["batch"], first["state"], first["total"]) == ("7f3a91c2", "running", 48)

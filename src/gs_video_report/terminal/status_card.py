@@ -24,6 +24,7 @@ from gs_video_report.terminal.styles import (
     UNKNOWN,
     clean,
     clock,
+    cut_middle,
     money,
     number,
     percent,
@@ -32,6 +33,9 @@ from gs_video_report.terminal.styles import (
 )
 from gs_video_report.terminal.summary import doubt_text, resume_command, retry_command
 from gs_video_report.terminal.times import parse_time, when
+
+LEAST_NAME = 16
+"""Cells that a name keeps, however narrow the screen is."""
 
 
 class BatchStateLike(Protocol):
@@ -89,7 +93,7 @@ def batch_status(
     lines = [f"Batch {ref} {clean(row.name)}   {state.word}{_reason(row)}"]
     lines += [f"  {label:<9} {text}" for label, text in _card(state, now) if text]
     tasks = list(running)
-    lines += [_running_line(task, now) for task in tasks[:8]]
+    lines += [_running_line(task, now, columns) for task in tasks[:8]]
     if len(tasks) > 8:
         lines.append(f"    + {len(tasks) - 8} more")
     if failures:
@@ -158,10 +162,12 @@ def _started_text(row: BatchRow, now: datetime) -> str:
     return f"{when(row.started_at, now)}, {prose_span((now - start).total_seconds())} ago"
 
 
-def _running_line(task: VideoTask, now: datetime) -> str:
+def _running_line(task: VideoTask, now: datetime, columns: int) -> str:
     start = parse_time(task.started_at)
     took = clock((now - start).total_seconds()) if start is not None else UNKNOWN
-    return f"    {task.seq:>4} {clean(display_name(task))}   {task.stage or ''}  {took}".rstrip()
+    head, rest = f"    {task.seq:>4} ", f"   {task.stage or ''}  {took}".rstrip()
+    room = max(LEAST_NAME, columns - len(head) - len(rest))
+    return head + cut_middle(clean(display_name(task)), room) + rest
 
 
 def next_command(state: BatchStateLike) -> str:
