@@ -6,6 +6,7 @@ True here: they look where a batch would look: folders come from the configurati
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -306,6 +307,21 @@ def doctor_json(checks: Sequence[Check]) -> dict[str, Any]:
     }
 
 
+def doctor_lines(checks: Sequence[Check], columns: int = 0) -> list[str]:
+    """A line per check, its fix below; folded at `columns`, unless that is 0."""
+    from gs_video_report.terminal.styles import wrap
+
+    lines: list[str] = []
+    for item in checks:
+        told = [(f"{item.status:<5} ", item.message)]
+        if item.fix and item.status != "ok":
+            told.append(("      fix: ", item.fix))
+        for head, text in told:
+            rows = wrap(text, max(20, columns - len(head))) if columns else [text]
+            lines += [head + rows[0], *(" " * len(head) + row for row in rows[1:])]
+    return lines
+
+
 def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
     """Run all checks; 1 when something that the default engine needs is missing."""
     from gs_video_report.doctor import check
@@ -316,10 +332,9 @@ def doctor(config_file: Path | None, db: str | None, json: bool) -> int:
     if json:
         say_json(doctor_json(checks))
         return int(ExitCode.FAILED) if failed else OK
-    for item in checks:
-        say(f"{item.status:<5} {item.message}")
-        if item.fix and item.status != "ok":
-            say(f"      fix: {item.fix}")
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in doctor_lines(checks, columns):
+        say(line)
     warned = sum(c.status == "warn" for c in checks)
     fine = len(checks) - warned - len(failed)
     say(f"{fine} ok, {plural(warned, 'warning')}, {plural(len(failed), 'failure')}.")

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gs_video_report import doctor, doctor_probes
-from gs_video_report.app_setup import doctor_json
+from gs_video_report.app_setup import doctor_json, doctor_lines
 from gs_video_report.batch.persistence import Database
 from gs_video_report.cli import app
 from gs_video_report.config import Config, load_config
@@ -287,3 +287,15 @@ def test_doctor_json_exits_with_1_only_when_a_check_failed(
     assert (bad.exit_code, json.loads(bad.output)["ok"]) == (1, False)
     (decoder,) = [c for c in json.loads(bad.output)["checks"] if c["name"] == "decoder"]
     assert decoder["hint"] == "pip install --force-reinstall av"
+
+
+def test_long_checks_are_folded_on_a_terminal_and_whole_in_a_pipe() -> None:
+    found = [
+        doctor.Check("disk", doctor.Status.WARN, "word " * 30 + "end", "mend it " * 20 + "now")
+    ]
+    whole = doctor_lines(found)
+    assert [line[:11] for line in whole] == ["warn  word ", "      fix: "]
+    folded = doctor_lines(found, 80)
+    assert max(map(len, folded)) <= 80
+    assert folded[0].startswith("warn  word")
+    assert " ".join(" ".join(folded).split()) == " ".join(" ".join(whole).split())
