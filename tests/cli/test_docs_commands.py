@@ -103,8 +103,20 @@ EXPORTS = [c for c in printed() if c.startswith("export ")]
 
 def test_every_command_is_run_or_has_a_reason_not_to() -> None:
     left = {c for c in printed() if not c.startswith("gsvr ")} - set(FAKES) - set(EXPORTS)
-    assert [c for c in left if not reason_not_to_run(c)] == []
+    assert [c for c in left | set(inline()) if not reason_not_to_run(c)] == []
     assert len(GSVR) > 40
+
+
+@pytest.mark.parametrize("start", NOT_RUN)
+def test_reason_not_to_run_is_of_a_command_that_is_printed(start: str) -> None:
+    """In a block, or in a sentence or a table. Else it says of nothing that it is checked."""
+    assert [c for c in (*printed(), *inline()) if c.startswith(start)]
+
+
+def test_long_programs_and_runs_of_tests_are_found_to_be_checked() -> None:
+    assert len(LONG) > 5
+    kinds = {" ".join(shlex.split(command)[:3]) for command in inline()}
+    assert {"pytest", "pytest -m slow", "python -m tests.reliability"} <= kinds
 
 
 # --- gsvr --------------------------------------------------------------------------------------
@@ -378,9 +390,10 @@ def test_extras_that_are_installed_exist() -> None:
 
 
 def inline() -> list[str]:
-    """Runs of tests and of long programs that stand within the text."""
+    """Runs of tests and of long programs that stand within the text or in a table."""
     text = "\n".join(path.read_text("utf-8") for path in PAGES)
-    return sorted(set(re.findall(r"`((?:pytest|python -m tests)[^`\n]*)`", text)))
+    found = re.findall(r"`((?:pytest|python -m (?:tests|benchmarks)\.?)\b[^`\n]*)`", text)
+    return sorted(set(found))
 
 
 @pytest.mark.parametrize("command", inline())
@@ -396,4 +409,6 @@ def test_runs_of_tests_within_the_text_name_real_files_marks_and_options(command
         assert f'"{words[words.index("-m") + 1]}:' in project
     for word in words:
         if word.startswith("tests/"):
-            assert (ROOT / word.partition("::")[0]).exists(), word
+            path, _, name = word.partition("::")
+            assert (ROOT / path).exists(), word
+            assert not name or f"def {name}(" in (ROOT / path).read_text("utf-8"), word

@@ -67,6 +67,11 @@ def database_problems(path: Path) -> list[str]:
         "GROUP BY task_id HAVING count(*) <> 1",
     )
     problems += [f"task {task_id} completed {n} times" for task_id, n in twice]
+    for table, word in (("events WHERE kind = 'task.completed'", "no event"),
+                        ("attempts WHERE outcome = 'completed'", "no attempt")):  # fmt: skip
+        untold = rows(path, "SELECT task_id FROM tasks WHERE status = 'completed' AND task_id NOT "
+                            f"IN (SELECT task_id FROM {table})")  # fmt: skip
+        problems += [f"{word} completed task {task_id}" for (task_id,) in untold]
     dead_wrong = rows(path, "SELECT task_id, error_code FROM tasks WHERE error_code = 'E_POISON'")
     problems += [f"task {task_id} failed as {code}" for task_id, code in dead_wrong]
     steps, events = (

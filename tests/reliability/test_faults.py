@@ -93,6 +93,7 @@ def test_a_disk_that_fails_at_any_moment_costs_nothing(
 ) -> None:
     if shim.missing():
         pytest.skip(shim.missing())
+    met = 0
     for at in range(1, 600, 23):
         scene = Scene(fast / f"at{at}", library, flags)
         with Faults(scene.root.parent, scene.root) as faults:
@@ -102,9 +103,12 @@ def test_a_disk_that_fails_at_any_moment_costs_nothing(
             code = scene.finish("--max-retries", "0")
             assert code in (0, 1, GOOD), (at, last_words(scene))
             assert "Traceback" not in scene.said(), at
+            assert (faults.struck > 0) is (faults.count >= at), at
+            met += faults.struck > 0
             faults.calm()
             assert scene.finish() == GOOD, (at, last_words(scene))
             assert oracle.check(scene, reference) == [], at
+    assert met > 10, "a run makes fewer changes than the moments are apart"
 
 
 # --- the database ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ FORMULA = '=HYPERLINK("http://evil.example","x")'
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 SUBTITLES = (
     "1\n00:00:00,000 --> 00:00:00,400\n" + SCRIPT + " [click](javascript:alert(3))\n\n"
-    "2\n00:00:00,450 --> 00:00:00,900\n# Heading\\n```\\n{{ 7*7 }} {% for x in y %}\n"
+    "2\n00:00:00,450 --> 00:00:00,900\n# Heading\\n```\\n{{ 7919*7907 }} {% for x in y %}\n"
 )
 
 
@@ -63,7 +63,7 @@ def private_server() -> Iterator[tuple[str, list[str]]]:
 
 def hostile_library(folder: Path) -> None:
     """A talk with a hostile title, name, folder and subtitles; a link out of the folder."""
-    name = f"{FORMULA[:20].replace('/', '_')} {{{{ 7*7 }}}} [x](y).mp4"
+    name = f"{FORMULA[:20].replace('/', '_')} {{{{ 7919*7907 }}}} [x](y).mp4"
     place = folder / "in" / "..week<b>1"
     place.mkdir(parents=True)
     media_file(place / name, sounds=[tones(1)], video_s=0.6, fps=5, metadata={"title": SCRIPT})
@@ -134,9 +134,10 @@ def test_a_hostile_list_of_hostile_recordings_writes_asks_and_runs_nothing_it_sh
     body = page.with_suffix(".md").read_text(encoding="utf-8").split("---", 2)[2]
     assert not re.search(r"(?<!\\)<(script|img)", body)
     assert not re.search(r"(?<!\\)\]\(javascript:", body)
-    assert "{{ 7" in body.replace("\\", "") or "7_7" in body, "nothing was evaluated"
-    written = (p for p in output.rglob("*") if p.is_file())
+    assert re.search(r"7919.{1,2}7907", body), "the name is not shown"
+    written = [p for p in output.rglob("*") if p.is_file()]
     assert not [p.name for p in written if b"root:x" in p.read_bytes()]
+    assert not [p.name for p in written if b"62615533" in p.read_bytes()], "7919*7907 was evaluated"
 
     codes = {row["error_code"] for row in exported(folder)}
     assert "E_BLOCKED_ADDRESS" in codes

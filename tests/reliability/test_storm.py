@@ -69,7 +69,14 @@ def test_the_oracle_sees_a_second_completion_and_an_open_attempt(
         )
         db.execute("UPDATE attempts SET outcome = NULL, ended_at = NULL WHERE outcome = 'failed'")
         db.execute("UPDATE batches SET completed = completed + 1")
+        ((first,), (second,)) = db.execute(
+            "SELECT task_id FROM tasks WHERE status = 'completed' ORDER BY task_id DESC LIMIT 2"
+        )
+        db.execute("DELETE FROM events WHERE kind = 'task.completed' AND task_id = ?", (first,))
+        db.execute("DELETE FROM attempts WHERE task_id = ?", (second,))
     found = " ".join(oracle.database_problems(path))
+    assert f"no event completed task {first}" in found
+    assert f"no attempt completed task {second}" in found
     assert "completed 2 times" in found
     assert "never ended" in found
     assert "counts" in found
