@@ -1,4 +1,5 @@
-"""The queue against a small model in memory: random work, kills, zombies, clock jumps.
+"""The queue against a small model in memory: random work, kills, zombies, clock jumps, and a lost
+database that is rebuilt from the newest checkpoint.
 
 After every step each task's state, attempt, failures and kills must be the model's, and the
 counters of the batch must be what counting gives.
@@ -7,6 +8,7 @@ counters of the batch must be what counting gives.
 from __future__ import annotations
 
 import asyncio
+import copy
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import PROCESS_DEATH_LIMIT, TaskStatus, VideoTask
+from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.retry import FAR_MS
 from gs_video_report.batch.task_queue import TaskQueue
@@ -45,6 +49,11 @@ class Expected:
     due: int = 0
     cancel: bool = False
 
+    def restore(self) -> None:
+        """What a checkpoint makes of it: nobody works on it any more."""
+        if self.status == "running":
+            self.leave("cancelled" if self.cancel else "pending")
+
     def leave(self, status: str) -> None:
         if self.cancel and status in {"pending", "retrying"}:
             status = "cancelled"
@@ -62,6 +71,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.locks: dict[str, ProcessLock] = {}
         self.queues: dict[str, TaskQueue] = {}
         self.born = 0
+        self.saved: dict[int, Expected] | None = None  # the model as the newest checkpoint has it
 
     def run(self, awaitable):  # type: ignore[no-untyped-def]
         return self.runner.run(awaitable)
@@ -214,6 +224,31 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([-86400, -3600, 3600]))
     def set_wall_clock(self, seconds: int) -> None:
         self.clock.jump_s(seconds)
+
+    @rule()
+    def write_checkpoint(self) -> None:
+        self.run(CheckpointManager(self.queue).write(BATCH, "interval"))
+        self.saved = copy.deepcopy(self.model)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule()
+    def lose_the_database(self) -> None:
+        """It is gone, and everybody who worked with it; what the newest checkpoint has is back."""
+        for lock in self.locks.values():
+            lock.close()
+        self.locks, self.queues, self.claims = {}, {}, []
+        path = self.queue.db.path
+        self.run(self.queue.db.close())
+        for file in path.parent.glob(f"{path.name}*"):
+            if file.is_file():
+                file.unlink()
+        self.queue = TaskQueue(self.run(Database.open(path)), clock=self.clock)
+        manager = CheckpointManager(self.queue)
+        self.run(manager.restore(manager.load("latest"), self.queue))
+        assert self.saved is not None
+        self.model = copy.deepcopy(self.saved)
+        for expected in self.model.values():
+            expected.restore()
 
     # --- what always holds ------------------------------------------------------------------------
 
