@@ -23,7 +23,7 @@ BEST = 100.0
 
 
 async def quality(access: ProcessCommand, json: bool, ref: str, limit: int) -> int:
-    """`gsvr batch quality`: reports in doubt, worst first. Reads only."""
+    """`gsvr batch quality`: reports in doubt, worst first; 3 if some cannot be read."""
     from gs_video_report.batch.quality import batch_quality
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.terminal import quality as face
@@ -33,9 +33,10 @@ async def quality(access: ProcessCommand, json: bool, ref: str, limit: int) -> i
     async with queue_of(app.load(access), read_only=True) as queue, ProcessBackend() as compute:
         with counted(sys.stderr, "reports read", json) as told:
             found = await batch_quality(queue, ref, compute, told)
+    code = int(ExitCode.PARTIAL) if found.unread else OK
     if json:
         say_json(face.quality_json(found, limit))
-        return OK
+        return code
     tolerate_encoding(sys.stdout)
     lines = face.quality_lines(
         found,
@@ -46,7 +47,7 @@ async def quality(access: ProcessCommand, json: bool, ref: str, limit: int) -> i
     )
     for line in lines:
         say(line)
-    return OK
+    return code
 
 
 async def retry_quality(
@@ -90,7 +91,8 @@ async def retry_quality(
             cut = await mender.mend_all(await cut_off(queue, row.batch_id))
             with counted(sys.stderr, "reports heard again", faces.json or faces.quiet) as told:
                 done = await relisten_batch(queue, ref, compute, cache, below=below, on_done=told)
-            done.problems += cut.left
+            told_of = {ref for ref, _ in done.problems}
+            done.problems += [(ref, error) for ref, error in cut.left if ref not in told_of]
             if await queue.pages_are_older(row.batch_id):
                 tail = app.command_tail(access)
                 done.problems += await settle(queue, done.row, compute, cache, tail, "quality")

@@ -174,6 +174,27 @@ def test_a_report_that_cannot_be_written_ends_the_run_in_its_own_words(
     assert report_in(doubtful) == before
 
 
+@pytest.mark.parametrize("ruin", [None, "{garbage"])
+def test_reports_that_cannot_be_read_are_named_and_not_passed_as_sound(
+    doubtful: Path, gsvr: Gsvr, ruin: str | None
+) -> None:
+    """Pins: "0 reports, 0 without any finding" and "nothing to hear again", both with success."""
+    (path,) = (doubtful / "batch_output").rglob("two*.json")
+    path.unlink()
+    if ruin is not None:
+        path.write_text(ruin)
+    judged = gsvr("batch", "quality")
+    assert judged.code == 3
+    assert "1 report not judged:" in judged.out
+    assert judged.out.splitlines()[-1].endswith(" --repair")
+    retried = gsvr("batch", "retry", "latest", "--quality")
+    assert retried.code == 3
+    assert "nothing to hear again" not in retried.out
+    assert retried.out.splitlines()[-1].endswith(" --repair")
+    (problem,) = json.loads(gsvr("batch", "retry", "latest", "--quality", "--json").out)["problems"]
+    assert problem["code"] == "E_REPORT_DAMAGED"
+
+
 def test_below_takes_only_reports_that_score_less(doubtful: Path, gsvr: Gsvr) -> None:
     before = report_in(doubtful)
     answer = gsvr("batch", "retry", "latest", "--quality", "--below", "5")

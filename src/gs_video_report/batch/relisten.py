@@ -29,7 +29,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_report, rehearing, stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.engines.local import LocalEngine
-from gs_video_report.errors import FatalError, GsvrError, PermanentError
+from gs_video_report.errors import FatalError, GsvrError, PermanentError, ReportDamaged
 from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
 from gs_video_report.report.quality import Quality, assess
@@ -74,7 +74,7 @@ class RelistenReport:
     settled: int = 0
     """Doubtful reports all of whose doubtful stretches were heard again before."""
     problems: list[tuple[str, GsvrError]] = field(default_factory=list)
-    """(task ref, why it could not be done); the report there is unchanged."""
+    """(task ref, why it could not be done, or the report not be read); it is as it was."""
 
     @property
     def replaced(self) -> int:
@@ -102,6 +102,7 @@ async def relisten_batch(
     """
     found = await batch_quality(queue, ref, compute)
     report = RelistenReport(found.row)
+    report.problems += [(task.ref, ReportDamaged(why)) for task, why in found.unread]
     chosen = choose(found, below, report)
     if not chosen:
         return report

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from gs_video_report.batch.data_models import BatchRow, VideoTask
-from gs_video_report.errors import GsvrError
+from gs_video_report.errors import GsvrError, ReportDamaged
 from gs_video_report.report.quality import Finding, Quality
 from gs_video_report.terminal.grid import GAP, Cell, Column, Layout
 from gs_video_report.terminal.styles import clean, clock, plural, wrap
@@ -126,9 +126,13 @@ def quality_lines(
         lines.append(f"{plural(len(doubtful) - len(shown), 'more report')}: --limit shows more")
     clear = len(found.judged) - len(doubtful)
     lines.append(f"{plural(len(found.judged), 'report')}, {clear} without any finding")
+    if found.unread:
+        lines.append(f"{plural(len(found.unread), 'report')} not judged:")
     lines += [f"{task.ref}  {clean(why)}" for task, why in found.unread]
     lines += _unknown_lines([j.quality for j in found.judged])
-    if any(_redoable(j.quality) for j in found.judged):
+    if found.unread:
+        lines.append(f"Next:  gsvr batch verify {found.row.batch_id} --repair{tail}")
+    elif any(_redoable(j.quality) for j in found.judged):
         lines.append(f"Next:  gsvr batch retry {found.row.batch_id} --quality{tail}")
     return lines
 
@@ -154,7 +158,9 @@ def relisten_lines(done: RelistenLike, *, tail: str = "") -> list[str]:
         lines.append(f"nothing to hear again{again if done.settled else ''}")
         return lines
     lines.append(_relisten_sum(done))
-    lines.append(f"Next:  gsvr batch quality {done.row.batch_id}{tail}")
+    is_damaged = any(error.code == ReportDamaged.code for _, error in done.problems)
+    following = "verify {} --repair" if is_damaged else "quality {}"
+    lines.append(f"Next:  gsvr batch {following.format(done.row.batch_id)}{tail}")
     return lines
 
 
