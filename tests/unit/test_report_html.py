@@ -49,7 +49,9 @@ def run_free(text: str) -> tuple[str, dict[str, object]]:
     return re.sub(r"<time data-run.*?</time>", "", text), data
 
 
-@pytest.mark.parametrize("name", ["chinese_transcript", "comprehensive_lesson", "summary_report", "transcript"])
+@pytest.mark.parametrize(
+    "name", ["chinese_transcript", "comprehensive_lesson", "summary_report", "transcript"]
+)
 def test_hostile_text_adds_no_element_attribute_or_script(name: str) -> None:
     good, bad = (
         Reader(page(friendly(), name)),

@@ -92,7 +92,9 @@ def test_plain_sentences_stay_readable() -> None:
     assert escape(text) == text
 
 
-@pytest.mark.parametrize("name", ["chinese_transcript", "comprehensive_lesson", "summary_report", "transcript"])
+@pytest.mark.parametrize(
+    "name", ["chinese_transcript", "comprehensive_lesson", "summary_report", "transcript"]
+)
 def test_a_hostile_report_adds_no_html_image_link_or_code(name: str) -> None:
     text = to_markdown(hostile(), load_template(name)).split("---\n", 2)[2]
     found = kinds(text)
