@@ -442,11 +442,6 @@ def retry(
 
     faces = Faces(json, verbose, quiet)
     access = _access(config, db, progress)
-    if quality or below is not None:
-        from gs_video_report import app_quality
-
-        other = failed or not start or not quality
-        run(faces, lambda: app_quality.retry_quality(access, faces, ref, below, alone=not other))
     access.flags |= _given(
         log_file=log_file,
         parallel=parallel,
@@ -454,6 +449,11 @@ def retry(
         timeout_s=timeout,
         stall_timeout_s=stall_timeout,
     )
+    if quality or below is not None:
+        from gs_video_report import app_quality
+
+        alone = quality and start and not failed and max_retries is None
+        run(faces, lambda: app_quality.retry_quality(access, faces, ref, below, alone=alone))
     run(faces, lambda: app.retry(access, faces, ref, failed=failed, start=start))
 
 

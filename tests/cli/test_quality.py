@@ -14,6 +14,14 @@ from typing import Any
 
 import pytest
 
+from gs_video_report.app import ProcessCommand
+from gs_video_report.app_quality import retry_quality
+from gs_video_report.batch import rewrite
+from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.data_models import BatchOptions, TaskResult, VideoTask
+from gs_video_report.batch.task_runner import BatchTaskRunner
+from gs_video_report.boundary import Faces
+from gs_video_report.errors import PermanentError
 from gs_video_report.media.audio import extract_audio
 from tests.cli.conftest import MEDIA, Gsvr, run_gsvr, run_killed
 
@@ -93,8 +101,12 @@ def test_a_second_hearing_mends_the_doubtful_part_only_and_only_once(
     doubtful: Path, gsvr: Gsvr
 ) -> None:
     before = report_in(doubtful)
-    retried = gsvr("batch", "retry", "latest", "--quality")
+    retried = gsvr(
+        "batch", "retry", "latest", "--quality", "--log-file", "log.jsonl", "--parallel", "1"
+    )
     assert retried.code == 0, retried.err
+    told = [json.loads(line) for line in (doubtful / "log.jsonl").read_text("utf-8").splitlines()]
+    assert ("report.heard_again", 1) in [(line["event"], line.get("replaced")) for line in told]
     assert "replaced (heard in its own language)" in retried.out
     after = report_in(doubtful)
     assert "今天天气很好" in text_of(after)
@@ -195,6 +207,27 @@ def test_reports_that_cannot_be_read_are_named_and_not_passed_as_sound(
     assert problem["code"] == "E_REPORT_DAMAGED"
 
 
+async def test_a_second_hearing_takes_the_limits_that_it_is_given(
+    doubtful: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pins: --timeout and its like were taken and not looked at."""
+    seen: list[BatchOptions] = []
+
+    class Noting(BatchTaskRunner):
+        async def __call__(self, task: VideoTask, control: TaskControl) -> TaskResult:
+            seen.append(self.options)
+            raise PermanentError("seen enough")
+
+    monkeypatch.setattr(rewrite, "BatchTaskRunner", Noting)
+    monkeypatch.chdir(doubtful)
+    flags = {"timeout_s": "7m", "stall_timeout_s": "8s", "parallel": 3}
+    command = ProcessCommand(flags=flags)
+    assert await retry_quality(command, Faces(json=True), "latest", None, alone=True) == 3
+    assert "seen enough" in capsys.readouterr().out
+    [options] = seen
+    assert (options.timeout_s, options.stall_timeout_s, options.parallel) == (420, 8, 3)
+
+
 def test_below_takes_only_reports_that_score_less(doubtful: Path, gsvr: Gsvr) -> None:
     before = report_in(doubtful)
     answer = gsvr("batch", "retry", "latest", "--quality", "--below", "5")
@@ -206,6 +239,9 @@ def test_flags_about_failed_videos_do_not_go_with_quality(gsvr: Gsvr) -> None:
     answer = gsvr("batch", "retry", "latest", "--quality", "--failed")
     assert answer.code == 2
     assert "--quality is about finished reports" in answer.err
+    answer = gsvr("batch", "retry", "latest", "--quality", "--max-retries", "2")
+    assert answer.code == 2
+    assert "goes without --failed, --no-run and --max-retries" in " ".join(answer.err.split())
     answer = gsvr("batch", "retry", "latest", "--quality", "--below", "0")
     assert answer.code == 2
     assert "--below is a score above 0 and up to 100, not 0" in answer.err

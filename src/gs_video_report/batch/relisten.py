@@ -15,10 +15,11 @@ Raises: NotFoundError; DependencyMissing, ModelMissing; FatalError (disk full).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gs_video_report.batch.data_models import BatchOptions, BatchRow, VideoTask
 from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
@@ -94,19 +95,22 @@ async def relisten_batch(
     cache: ArtifactStore,
     *,
     below: float,
+    given: Mapping[str, Any] | None = None,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> RelistenReport:
     """Hear again what is in doubt in reports that score less than `below` (0 to 100).
 
-    `ref` is a batch or one task. `on_done` is called with (reports done, reports to do).
+    `ref` is a batch or one task. `given`: options of the batch that are others in this run.
+    `on_done` is called with (reports done, reports to do).
     """
     found = await batch_quality(queue, ref, compute)
+    options = replace(found.row.options, **(given or {}))
     report = RelistenReport(found.row)
     report.problems += [(task.ref, ReportDamaged(why)) for task, why in found.unread]
     chosen = choose(found, below, report)
     if not chosen:
         return report
-    hearer = _Hearer(queue, found.row, compute, cache)
+    hearer = _Hearer(queue, options, compute, cache)
     await hearer.engine.prepare(compute)
     done = 0
 
@@ -116,7 +120,7 @@ async def relisten_batch(
         done += 1
         on_done(done, len(chosen))
 
-    at_once = max(1, min(found.row.options.parallel, _processes(compute)))
+    at_once = max(1, min(options.parallel, _processes(compute)))
     await stages.bounded((one(judged) for judged in chosen), limit=at_once)
     report.redone.sort(key=lambda redone: redone.score_before)
     return report
@@ -163,11 +167,11 @@ class _Hearer:
     def __init__(
         self,
         queue: TaskQueue,
-        row: BatchRow,
+        options: BatchOptions,
         compute: ComputeBackend,
         cache: ArtifactStore,
     ) -> None:
-        options = replace(row.options, engine="local")
+        options = replace(options, engine="local")
         self.engine = _SecondLook(options)
         self._output_dir = options.output_dir
         self._again = InPlace(queue, options, compute, cache, self.engine)
