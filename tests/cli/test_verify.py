@@ -15,6 +15,10 @@ import pytest
 
 from tests.cli.conftest import MEDIA, Gsvr, run_gsvr, run_killed
 
+PROCESS = (
+    *("batch", "process", "-d", "in", "--cache-dir", "cache", "--no-ocr"),
+    *("-t", "summary_report"),
+)
 SUBTITLES = "1\n00:00:00,000 --> 00:00:05,000\nThe quick brown fox jumps over the lazy dog.\n"
 
 
@@ -27,8 +31,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(MEDIA / "spoken_en_6s.mp4", root / "in" / "talk.mp4")
     (root / "in" / "talk.srt").write_text(SUBTITLES)
     (root / "in" / "empty.mp4").touch()
-    args = ("-d", "in", "--cache-dir", "cache", "--no-ocr", "-t", "summary_report")
-    answer = run_gsvr("batch", "process", *args, cwd=root)
+    answer = run_gsvr(*PROCESS, cwd=root)
     assert answer.code == 3, answer.err
     shutil.copytree(root, root.with_name("as-it-was"))
     return root
@@ -181,6 +184,19 @@ def test_a_lost_library_page_is_named_and_written_again(place: Path, gsvr: Gsvr)
     assert "the library page was written again" in repaired.out
     assert "talk" in page.read_text("utf-8")
     assert gsvr("batch", "verify").out.endswith("1 report checked: all as written\n")
+    page.unlink()
+    assert gsvr(*PROCESS).code == 3  # for the empty file
+    assert gsvr("batch", "verify").code == 0
+
+
+def test_the_same_command_again_ends_what_a_killed_repair_left_of_the_pages(
+    place: Path, gsvr: Gsvr
+) -> None:
+    (reports(place) / "talk.md").unlink()
+    run_killed("write", 1, "batch", "verify", "--repair", cwd=place)
+    assert "is older than the reports" in gsvr("batch", "verify").out
+    assert gsvr(*PROCESS).code == 3  # for the empty file
+    assert gsvr("batch", "verify").code == 0
 
 
 @pytest.mark.parametrize(

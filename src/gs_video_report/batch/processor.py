@@ -103,11 +103,12 @@ class BatchProcessor:
             lock.close()
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
-        """All tasks have ended and the library page is there."""
+        """All tasks have ended and the library page is there, as new as its reports."""
         await queue.recover(self.row.batch_id)
         counts = await queue.counts(self.row.batch_id)
-        index = Path(self.row.options.output_dir) / INDEX
-        return counts.open == 0 and counts.total > 0 and await asyncio.to_thread(index.is_file)
+        if counts.open or not counts.total or await queue.pages_are_older(self.row.batch_id):
+            return False
+        return await asyncio.to_thread((Path(self.row.options.output_dir) / INDEX).is_file)
 
     async def _already_done(self, queue: TaskQueue, started: float) -> BatchResult:
         batch_id, output = self.row.batch_id, Path(self.row.options.output_dir)
