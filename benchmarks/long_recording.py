@@ -10,7 +10,7 @@ at most (`VmHWM`, shared pages included in each). Printed beside: the same for a
 twelfth of the length, in the same run (`--short 0` leaves it out): what does not grow with the
 length is level.
 
-Linux only. The speech model comes from the usual cache and is downloaded if it is not there.
+Linux only. The speech model is that of the extra `local`.
 """
 
 from __future__ import annotations

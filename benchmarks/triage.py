@@ -11,11 +11,11 @@ known. Through the real program, speech only, the language guessed:
 2. `gsvr batch retry --quality`: the same again, and the stretches replaced and kept.
 3. Once more: processor seconds, and the reports whose files changed (none should).
 
-How well triage points. At reports: those with more than `--bad` (35 %) of units wrong, how many
-of those that are listed, and the rank correlation (Spearman) of score and
-errors. At places: of the joined clips with more than that wrong, how many have a finding within
-them; of the time that findings name, how much lies in such clips, and how much would by chance
-(the share of those clips in all clips). A clip's words are those whose middle lies within it.
+How well triage points. At reports: those with more than `--bad` (35 %) of units wrong, how many of
+them are listed, and the rank correlation (Spearman) of score and errors. At places: of the joined
+clips with more than that wrong, how many have a finding within them; of the time that findings
+name, how much lies in such clips, and how much would by chance (their share of all clips). A
+clip's words are those whose middle lies within it.
 """
 
 from __future__ import annotations
@@ -203,9 +203,10 @@ def pointing(rows: Sequence[Row], bad: float) -> list[str]:
     poor = [row for row in rows if row.wrong_before > bad * row.units]
     listed = [row for row in rows if row.listed]
     found = sum(row.listed for row in poor)
-    lines = [
-        f"reports with over {bad:.0%} wrong: {len(poor)}; of the {len(listed)} listed {found} are"
-    ]
+    lines = [(
+        f"reports with over {bad:.0%} wrong: {len(poor)}, {found} of them among the "
+        f"{len(listed)} that are listed"
+    )]  # fmt: skip
     if len({row.score for row in rows}) > 1:
         ranks = ([r.score for r in rows], [-r.wrong_before / r.units for r in rows])
         lines.append(f"rank correlation of score and errors: {spearman(*ranks):.2f}")
