@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import MEDIA, Gsvr, run_gsvr, run_killed
+from tests.fakes.gemini import KEY, FakeGemini
 
 PROCESS = (
     *("batch", "process", "-d", "in", "--cache-dir", "cache", "--no-ocr"),
@@ -218,3 +219,34 @@ def test_a_repair_that_was_killed_is_ended_by_the_next_one(
         return
     assert repaired.code == 0, repaired.out
     assert gsvr("batch", "verify").code == 0
+
+
+def test_a_report_that_was_paid_for_is_made_again_without_any_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("google.genai")
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    (tmp_path / "in").mkdir()
+    shutil.copy(MEDIA / "spoken_en_6s.mp4", tmp_path / "in" / "talk.mp4")
+    words = ("batch", "process", "-d", "in", "--engine", "gemini", "--cache-dir", "cache")
+    with FakeGemini() as fake:
+        settings = f"gemini:\n  base_url: {fake.url}\nslides: false\n"
+        (tmp_path / "gsvr.yaml").write_text(settings)
+        assert run_gsvr(*words, cwd=tmp_path).code == 0
+        asked = fake.count("generate") + fake.count("start")
+        (path,) = (tmp_path / "batch_output").rglob("talk.json")
+        before = json.loads(path.read_bytes())
+        path.unlink()
+        (tmp_path / "in" / "talk.mp4").rename(tmp_path / "elsewhere.mp4")
+        assert run_gsvr("batch", "verify", "--repair", cwd=tmp_path).code == 0
+        assert json.loads(path.read_bytes())["segments"] == before["segments"]
+
+        (tmp_path / "elsewhere.mp4").rename(tmp_path / "in" / "talk.mp4")
+        path.unlink()
+        with sqlite3.connect(tmp_path / "batch_tasks.db") as connection:
+            connection.execute("DELETE FROM steps")
+        connection.close()
+        refused = run_gsvr("batch", "verify", "--repair", cwd=tmp_path)
+        assert (refused.code, "not in the journal any more" in refused.out) == (3, True)
+        assert talk(tmp_path)[0] == "completed"
+        assert fake.count("generate") + fake.count("start") == asked
