@@ -19,7 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
-from gs_video_report.batch.data_models import PROCESS_DEATH_LIMIT, TaskStatus, VideoTask
+from gs_video_report.batch.data_models import (
+    PROCESS_DEATH_LIMIT,
+    BatchStatus,
+    TaskStatus,
+    VideoTask,
+)
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.retry import FAR_MS
@@ -230,10 +235,11 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(CheckpointManager(self.queue).write(BATCH, "interval"))
         self.saved = copy.deepcopy(self.model)
 
-    @precondition(lambda self: self.saved is not None)
-    @rule()
-    def lose_the_database(self) -> None:
+    @rule(is_fresh=st.booleans())
+    def lose_the_database(self, is_fresh: bool) -> None:
         """It is gone, and everybody who worked with it; what the newest checkpoint has is back."""
+        if is_fresh or self.saved is None:
+            self.write_checkpoint()
         for lock in self.locks.values():
             lock.close()
         self.locks, self.queues, self.claims = {}, {}, []
@@ -244,7 +250,9 @@ class QueueMachine(RuleBasedStateMachine):
                 file.unlink()
         self.queue = TaskQueue(self.run(Database.open(path)), clock=self.clock)
         manager = CheckpointManager(self.queue)
-        self.run(manager.restore(manager.load("latest"), self.queue))
+        row = self.run(manager.restore(manager.load("latest"), self.queue))
+        assert row.status is BatchStatus.PAUSED  # nothing is claimed until somebody goes on
+        self.run(self.queue.set_batch_status(BATCH, BatchStatus.RUNNING))
         assert self.saved is not None
         self.model = copy.deepcopy(self.saved)
         for expected in self.model.values():
