@@ -37,7 +37,7 @@ from gs_video_report.media.asr import detect_language, transcribe_chunk
 from gs_video_report.media.asr_models import resolve_model
 from gs_video_report.media.audio import SAMPLE_BYTES, SAMPLE_RATE, extract_audio
 from gs_video_report.media.probe import probe
-from gs_video_report.media.vad import plan_chunks
+from gs_video_report.media.vad import plan_speech
 
 BY_CHARACTER = frozenset({"zh", "ja", "ko", "th", "yue"})
 PAUSE_S = 0.4
@@ -124,7 +124,7 @@ def ours(model_dir: str, path: Path, language: str | None, work: Path) -> tuple[
     """(text, language) by gsvr's recipe."""
     pcm = str(work / "audio.pcm")
     extract_audio(str(path), pcm)
-    chunks = plan_chunks(pcm)
+    chunks = plan_speech(pcm).chunks
     spoken = language or detect_language(model_dir, pcm, chunks)[0]
     how = {"alone": len(chunks) == 1, "guessed": language is None}
     texts = [transcribe_chunk(model_dir, pcm, c.start, c.end, spoken, **how).text for c in chunks]

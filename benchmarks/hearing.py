@@ -36,7 +36,7 @@ from gs_video_report.media import asr, whisper
 from gs_video_report.media.asr_models import resolve_model
 from gs_video_report.media.audio import extract_audio
 from gs_video_report.media.encoder import ROOM_S, SHORT_S, WHOLE_ROOM_S, room_of
-from gs_video_report.media.vad import plan_chunks
+from gs_video_report.media.vad import plan_speech
 
 NEVER = 2.0
 """No probability is as high: every stretch is heard in the language of the recording."""
@@ -122,7 +122,7 @@ def hear(model: str, path: Path, way: Way) -> str:
     with tempfile.TemporaryDirectory() as work, rooms(way):
         pcm = str(Path(work) / "audio.pcm")
         extract_audio(str(path), pcm)
-        chunks = plan_chunks(pcm)
+        chunks = plan_speech(pcm).chunks
         language = asr.detect_language(model, pcm, chunks)[0]
         alone = len(chunks) == 1
         found = [

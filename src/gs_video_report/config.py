@@ -82,15 +82,6 @@ class Config:
         """Where `value(name)` came from. Raises: KeyError for no option."""
         return self._origins[_known(name).name]
 
-    def explicit_fields(self) -> frozenset[str]:
-        """Fields of `BatchOptions` given by flag on this command line."""
-        given = {n for n, o in self._origins.items() if o.rank is Rank.FLAG}
-        found = {o.name for o in OPTIONS if o.stored and o.name in given}
-        engine = str(self._values["engine"])
-        if any(name.startswith(f"{engine}.") for name in given):
-            found.add("engine_options")
-        return frozenset(found)
-
     def engine_options(self, engine: str) -> dict[str, Any]:
         """What is set for `engine`, without its key; empty for engines without a section."""
         found = {

@@ -166,14 +166,12 @@ class Play:
         return self._finish(done)
 
     def _advance(self, busy: list[tuple[float, int, float, Video]]) -> None:
-        for end, task_id, started, video in busy:
+        for end, task_id, started, _ in busy:
             part = (self.clock() - started) / max(1e-9, end - started)
             place = min(len(STAGES) - 1e-6, part * len(STAGES))
             stage = STAGES[int(place)]
             known = 0.0 if stage == "compose" else 1.0
             self.monitor.stage(task_id, stage, place % 1.0, known)
-            if stage == "compose" and video.task.seq % 3 == 0:
-                self.monitor.waiting(task_id, "rate limit", self.clock() + 22)
 
     def _end(self, video: Video, took_s: float, done: int) -> None:
         total = len(self.videos)
@@ -186,7 +184,8 @@ class Play:
             return
         result = TaskResult(media_s=video.media_s, usage=Usage(usd=video.media_s * 4e-5))
         self.monitor.task_finished(video.task, result)
-        self.monitor.usage(video.task.task_id, result.usage)
+        counts = self.monitor.snapshot().counts
+        self.monitor.counts(replace(counts, usd=counts.usd + result.usage.usd))
         self.monitor.resources(71, 1_900_000_000)
         line = TaskLine.of_result(video.task, result, took_s, done=done, total=total)
         self.printer.task_done(line)

@@ -27,7 +27,7 @@ from gs_video_report.media.asr_models import resolve_model
 from gs_video_report.media.audio import extract_audio
 from gs_video_report.media.doubt import Evidence, is_doubtful
 from gs_video_report.media.sentences import SpokenWord
-from gs_video_report.media.vad import Chunk, plan_chunks
+from gs_video_report.media.vad import Chunk, plan_speech
 from tests.support.media_speech import real_media, write_pcm
 
 SECOND = 16_000
@@ -267,7 +267,7 @@ def test_nothing_is_invented_for_what_is_no_speech(
 
 @pytest.mark.media
 def test_words_and_times_of_real_speech(model_dir: str, jfk: str) -> None:
-    (chunk,) = plan_chunks(jfk)
+    (chunk,) = plan_speech(jfk).chunks
     told: list[tuple[float, float]] = []
     progress.set_sink(lambda done, total: told.append((done, total)))
     try:
@@ -329,7 +329,7 @@ def test_without_word_times_the_text_is_the_same(model_dir: str, jfk: str) -> No
 def test_chinese_comes_out_simplified_and_in_sentences(model_dir: str, tmp_path: Path) -> None:
     path = tmp_path / "zh.pcm"
     extract_audio(str(real_media("fleurs_zh_1883.wav")), str(path))
-    chunks = plan_chunks(str(path))
+    chunks = plan_speech(str(path)).chunks
     assert detect_language(model_dir, str(path), chunks)[0] == "zh"
     texts = [transcribe_chunk(model_dir, str(path), c.start, c.end, "zh").text for c in chunks]
     assert "该项目于2011年8月完工" in "".join(texts)
@@ -346,7 +346,7 @@ def test_an_introduction_in_another_language_does_not_decide(
         extract_audio(str(real_media(name)), str(out))
         data += out.read_bytes() + bytes(2 * 3 * SECOND)
     out.write_bytes(data)
-    chunks = plan_chunks(str(out))
+    chunks = plan_speech(str(out)).chunks
     assert len(chunks) >= 4
     language, probability = detect_language(model_dir, str(out), chunks)
     assert language == "zh"
@@ -367,7 +367,7 @@ def test_several_speakers_in_a_row_lose_no_sentence(model_dir: str, tmp_path: Pa
         data += out.read_bytes() + bytes(2 * SECOND * 4 // 10)
         wanted += path.with_name(path.name + ".txt").read_text("utf-8").lower().split()
     out.write_bytes(data)
-    chunks = plan_chunks(str(out))
+    chunks = plan_speech(str(out)).chunks
     text = " ".join(
         transcribe_chunk(model_dir, str(out), c.start, c.end, "en").text for c in chunks
     )

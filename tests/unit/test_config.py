@@ -153,12 +153,6 @@ def test_paths_are_taken_from_where_they_are_written(home: Path) -> None:
     assert config.value("db") == str(home / "work/x.db")
 
 
-def test_flags_given_are_known_by_their_field(home: Path) -> None:
-    config = load(home, {"timeout": "30m", "db": "x.db", "engine": "openai",
-                         "engine_options": {"model": "m"}}, {"GSVR_OCR": "no"})  # fmt: skip
-    assert config.explicit_fields() == {"timeout_s", "engine", "engine_options"}
-
-
 def test_an_unknown_name_is_a_programming_error(home: Path) -> None:
     with pytest.raises(KeyError):
         load(home).value("nope")

@@ -6,13 +6,14 @@ import gc
 import json
 import statistics
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.batch.data_models import BatchCounts, BatchStatus, TaskResult, Usage
+from gs_video_report.batch.data_models import BatchCounts, BatchStatus, TaskResult
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
 from gs_video_report.batch.quota_wait import QuotaWait
 from gs_video_report.batch.snapshot import Snapshot
@@ -57,18 +58,9 @@ def test_a_started_task_moves_from_pending_to_running_and_ends_completed() -> No
 def test_the_database_has_the_last_word_on_counts() -> None:
     monitor, clock = make_monitor(pending=3)
     finish(monitor, clock, 1, 600, 60)
-    monitor.usage(1, Usage(usd=0.5))
     monitor.counts(BatchCounts(pending=7, completed=9, usd=0.25))
     snapshot = monitor.snapshot()
     assert (snapshot.counts.pending, snapshot.counts.completed, snapshot.usd) == (7, 9, 0.25)
-
-
-def test_usage_is_added_to_what_the_database_said() -> None:
-    monitor, _ = make_monitor()
-    monitor.counts(BatchCounts(pending=1, usd=1.0))
-    monitor.usage(1, Usage(usd=0.25))
-    monitor.usage(2, Usage(usd=0.25))
-    assert monitor.snapshot().usd == 1.5
 
 
 def test_a_finish_that_comes_twice_or_late_changes_nothing() -> None:
@@ -79,7 +71,6 @@ def test_a_finish_that_comes_twice_or_late_changes_nothing() -> None:
     monitor.task_released(make_task(99))
     monitor.task_skipped(make_task(99))
     monitor.stage(99, "audio", 1, 2)
-    monitor.waiting(99, "rate limit", 5)
     assert monitor.snapshot() == before
 
 
@@ -127,19 +118,6 @@ def test_an_unknown_total_gives_no_fraction() -> None:
     monitor.task_started(make_task(1), "w")
     monitor.stage(1, "compose", 5, 0)
     assert monitor.snapshot().workers[0].fraction is None
-
-
-def test_waiting_is_shown_as_waiting_and_counts_down() -> None:
-    monitor, clock = make_monitor()
-    monitor.task_started(make_task(1), "w")
-    monitor.stage(1, "compose", 1, 2)
-    monitor.waiting(1, "rate limit", clock() + 22)
-    clock.now_s += 2
-    (line,) = monitor.snapshot().workers
-    assert (line.note, line.fraction) == ("rate limit, 20 s", None)
-    monitor.stage(1, "compose", 1, 2)
-    (line,) = monitor.snapshot().workers
-    assert (line.note, line.fraction) == ("", 0.5)
 
 
 def test_videos_that_a_quota_holds_back_say_so_once_it_lasts() -> None:
@@ -261,7 +239,7 @@ def test_cost_of_the_whole_batch_is_projected_from_the_part_done() -> None:
     monitor.expect([600.0] * 8)
     for seq in range(1, 5):
         finish(monitor, clock, seq, 600, 60)
-        monitor.usage(seq, Usage(usd=0.5))
+        monitor.counts(replace(monitor.snapshot().counts, usd=0.5 * seq))
     assert monitor.snapshot().usd_expected == pytest.approx(4.0)
 
 
@@ -347,7 +325,9 @@ def test_any_order_of_events_gives_a_sane_snapshot(events: list[tuple[str, int, 
         calls = {
             "start": lambda task=task: monitor.task_started(task, "w"),
             "stage": lambda seq=seq, value=value: monitor.stage(seq, "audio", value, 1000),
-            "wait": lambda seq=seq, value=value: monitor.waiting(seq, "rate limit", value),
+            "wait": lambda seq=seq, value=value: monitor.quota(
+                QuotaWait("gemini/x", "tokens", 1, 1, value), {seq}
+            ),
             "media": lambda seq=seq, value=value: monitor.media_known(seq, value),
             "done": lambda task=task, value=value: monitor.task_finished(
                 task, TaskResult(media_s=value)

@@ -20,7 +20,6 @@ from gs_video_report.media.vad import (
     VadParams,
     certain_speech,
     merge_spans,
-    plan_chunks,
     plan_speech,
     speech_probabilities,
     speech_spans,
@@ -170,14 +169,14 @@ def test_silence_and_tones_hold_no_speech(tmp_path: Path) -> None:
         "silence": np.zeros(10 * SECOND),
         "hum": 0.5 * np.sin(2 * np.pi * 50 * t),
     }.items():
-        assert plan_chunks(str(write_pcm(tmp_path / name, sound))) == (), name
+        assert plan_speech(str(write_pcm(tmp_path / name, sound))).chunks == (), name
 
 
 def test_empty_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "empty.pcm").touch()
-    assert plan_chunks(str(tmp_path / "empty.pcm")) == ()
+    assert plan_speech(str(tmp_path / "empty.pcm")).chunks == ()
     with pytest.raises(FileMissingError):
-        plan_chunks(str(tmp_path / "gone.pcm"))
+        plan_speech(str(tmp_path / "gone.pcm"))
 
 
 def test_block_size_does_not_change_a_single_probability(
@@ -213,8 +212,8 @@ def test_spans_are_those_of_the_original_implementation(tmp_path: Path, name: st
 def test_plan_is_the_same_every_time(tmp_path: Path) -> None:
     path = tmp_path / "a.pcm"
     extract_audio(str(real_media("earnings22_1_4482311_3_62.wav")), str(path))
-    plan = plan_chunks(str(path))
-    assert plan == plan_chunks(str(path))
+    plan = plan_speech(str(path)).chunks
+    assert plan == plan_speech(str(path)).chunks
     assert [chunk.index for chunk in plan] == list(range(len(plan)))
     assert isinstance(plan[0], Chunk)
 

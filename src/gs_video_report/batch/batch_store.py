@@ -7,7 +7,6 @@ Raises: NotFoundError, UsageError, and what `Database` raises.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from dataclasses import asdict, replace
 from typing import Any
@@ -37,11 +36,6 @@ LATEST = "latest"
 MIN_PREFIX = 2
 """Shortest prefix of a batch id that names a batch."""
 _ENDED = frozenset({BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.CANCELLED})
-
-
-def new_batch_id() -> str:
-    """8 random lower-case hexadecimal digits."""
-    return secrets.token_hex(4)
 
 
 class BatchStore:

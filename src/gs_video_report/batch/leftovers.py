@@ -19,7 +19,7 @@ from typing import Any
 from gs_video_report.batch.spending import iso_ms
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.engines.base import Engine, LeftCopy, Leaving
+from gs_video_report.engines.base import Engine, Leaving, LeftCopy
 from gs_video_report.errors import GsvrError
 
 STEP, DELETED = "upload", "upload_deleted"

@@ -21,7 +21,6 @@ from gs_video_report.batch.data_models import (
     BatchStatus,
     TaskError,
     TaskResult,
-    Usage,
     VideoTask,
 )
 from gs_video_report.batch.eta import (
@@ -60,8 +59,6 @@ class _Flight:
     tries: str
     stage: str = ""
     fraction: float | None = None
-    wait_reason: str = ""
-    wait_until: float | None = None
     held_by: str = ""
     """The quota that it waits for, in a word or two."""
 
@@ -96,7 +93,6 @@ class ProgressMonitor:
         self._seen = LengthBins()
         self._run = RunSpeed(clock())
         self._failures: deque[FailureLine] = deque(maxlen=KEPT_FAILURES)
-        self._usd_extra = 0.0
         self._state = batch.status
         self._reason = ""
         self._resume_at: str | None = None
@@ -121,7 +117,6 @@ class ProgressMonitor:
     def counts(self, counts: BatchCounts) -> None:
         """Replace the counts by what the database says; other processes may work on it too."""
         self._counts = counts
-        self._usd_extra = 0.0
 
     def resources(self, cpu_percent: float, memory_bytes: int) -> None:
         """Load of the machine (0 to 100) and resident bytes of this run, for the footer."""
@@ -148,25 +143,12 @@ class ProgressMonitor:
         )
 
     def stage(self, task_id: int, stage: str, done: float, total: float) -> None:
-        """The task is at `done` of `total` of `stage`; total 0 means unknown. Ends a wait."""
+        """The task is at `done` of `total` of `stage`; total 0 means unknown."""
         flight = self._flights.get(task_id)
         if flight is None:
             return
         flight.stage = str(stage)
         flight.fraction = max(0.0, min(1.0, done / total)) if total > 0 else None
-        flight.wait_reason, flight.wait_until = "", None
-
-    def waiting(self, task_id: int, reason: str, until_s: float | None) -> None:
-        """The task waits for something outside.
-
-        Args:
-            task_id: a task in flight; others are ignored.
-            reason: a few words, such as `rate limit`; empty ends the wait.
-            until_s: reading of the clock at which it goes on; None when unknown.
-        """
-        flight = self._flights.get(task_id)
-        if flight is not None:
-            flight.wait_reason, flight.wait_until = reason, until_s
 
     def quota(self, wait: QuotaWait | None, held: Collection[int] = ()) -> str:
         """What requests wait for now, and the ids of the tasks that are held back by it.
@@ -191,11 +173,6 @@ class ProgressMonitor:
         else:
             return
         self._seen.add(media_s)
-
-    def usage(self, task_id: int, usage: Usage) -> None:
-        """One call of a task spent `usage` (an increment, not a running total)."""
-        del task_id
-        self._usd_extra += usage.usd
 
     def retrying(self, task: VideoTask, error: GsvrError | TaskError, delay_s: float) -> None:
         """The attempt failed and will be repeated after `delay_s`."""
@@ -276,7 +253,7 @@ class ProgressMonitor:
             parallel=self._parallel,
             workers=tuple(self._lines(at)),
             failures=tuple(self._failures),
-            usd=self._usd,
+            usd=self._counts.usd,
             usd_expected=self._expected_usd(fraction, rate),
             realtime=self._run.realtime(at),
             run_done=self._run.done,
@@ -287,10 +264,6 @@ class ProgressMonitor:
             memory_bytes=self._memory,
         )
 
-    @property
-    def _usd(self) -> float:
-        return self._counts.usd + self._usd_extra
-
     def _lines(self, now: float) -> list[WorkerLine]:
         lines = [
             WorkerLine(
@@ -298,9 +271,9 @@ class ProgressMonitor:
                 ref=flight.ref,
                 name=flight.name,
                 stage=flight.stage,
-                fraction=None if flight.wait_reason or flight.held_by else flight.fraction,
+                fraction=None if flight.held_by else flight.fraction,
                 elapsed_s=max(0.0, now - flight.started),
-                note=_note(flight, now),
+                note=flight.held_by or flight.tries,
             )
             for flight in self._flights.values()
         ]
@@ -354,9 +327,9 @@ class ProgressMonitor:
         return min((now - flight.started) / rate, (1.0 - OVERDUE_LEFT) * length)
 
     def _expected_usd(self, fraction: float, rate: float | None) -> float | None:
-        if rate is None or self._usd <= 0 or fraction < 0.05 or not self._counts.open:
+        if rate is None or self._counts.usd <= 0 or fraction < 0.05 or not self._counts.open:
             return None
-        return self._usd / fraction
+        return self._counts.usd / fraction
 
     # --- changes --------------------------------------------------------------------------------
 
@@ -384,12 +357,3 @@ class ProgressMonitor:
     def _free_slot(self) -> int:
         taken = {flight.slot for flight in self._flights.values()}
         return next(slot for slot in range(1, len(taken) + 2) if slot not in taken)
-
-
-def _note(flight: _Flight, now: float) -> str:
-    if not flight.wait_reason:
-        return flight.held_by or flight.tries
-    if flight.wait_until is None:
-        return flight.wait_reason
-    left = round(flight.wait_until - now)
-    return f"{flight.wait_reason}, {left} s" if left > 0 else flight.wait_reason

@@ -1,7 +1,7 @@
 """How much memory a compute process needs at least for the stages on this machine. Pure.
 
 Measured with Whisper base (a model file of 145 MB) over two hours of sound, and with slides of
-720p: 463 MB at the peak for listening, 474 MB for reading slides, and both keep what they loaded, so
+720p: 463 MB at the peak for listening, 474 MB for reading slides; both keep what they loaded, so
 that a process that has listened goes to more than 624 MB when it reads. Figures for other models
 follow from the size of their file.
 """

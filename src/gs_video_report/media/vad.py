@@ -104,11 +104,6 @@ def plan_speech(pcm_path: str, params: VadParams | None = None) -> SpeechPlan:
     return SpeechPlan(chunks, certain_speech(probabilities, total))
 
 
-def plan_chunks(pcm_path: str, params: VadParams | None = None) -> tuple[Chunk, ...]:
-    """The chunks of `plan_speech`."""
-    return plan_speech(pcm_path, params).chunks
-
-
 def pcm_samples(pcm_path: str) -> int:
     """Length of a PCM file in samples. Raises: FileMissingError, FileUnreadableError."""
     try:
