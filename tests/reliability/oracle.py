@@ -7,6 +7,7 @@ lock file or process is left; the database is sound and its counters are what co
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections import Counter
@@ -24,8 +25,11 @@ STEP_OF_JOB = {
     "read_subtitles": "subtitles",
     "find_slides": "slides",
     "read_slide": "read",
+    "hear_only_chunk": "language",
 }
 """Jobs that leave a step. Decoding sound is not among them: samples are made again on purpose."""
+CHUNK_STEP_OF_JOB = {"transcribe_chunk": "transcribe", "relisten_chunk": "relisten"}
+"""Jobs that leave a step for each chunk of speech; told apart by its first sample."""
 ENDED = {"completed", "failed", "skipped"}
 
 
@@ -109,10 +113,20 @@ def _attempt_problems(path: Path) -> list[str]:
 
 
 def journaled(path: Path) -> set[tuple[str, str]]:
-    """(step, fingerprint) of everything in the journal; none before there is a database."""
+    """(step, fingerprint) of everything in the journal; none before there is a database.
+
+    A chunk of speech is there by its first sample as well, as `transcribe#16000`.
+    """
     if not path.exists() or not rows(path, "SELECT 1 FROM sqlite_master WHERE name = 'steps'"):
         return set()
-    return set(rows(path, "SELECT name, fingerprint FROM steps"))
+    plans = rows(path, "SELECT fingerprint, value FROM steps WHERE name = 'vad'")
+    chunks = {content: json.loads(value)["chunks"] for content, value in plans}
+    steps = rows(path, "SELECT name, fingerprint, part FROM steps")
+    return {(name, content) for name, content, _ in steps} | {
+        (f"{name}#{chunks[content][part][0]}", content)
+        for name, content, part in steps
+        if name in CHUNK_STEP_OF_JOB.values() and content in chunks
+    }
 
 
 def run_again(
@@ -123,12 +137,27 @@ def run_again(
     Args:
         before: `journaled()` when the run began. seen: `jobs_run()` then.
     """
-    content = dict(_fingerprints(scene))
+    content = dict(_fingerprints(scene)) | _of_task_folders(scene.database)
     return [
         f"{job} of {name} was run although it was journaled"
         for job, name in scene.jobs_run() - seen
-        if (STEP_OF_JOB.get(job, ""), content.get(name, "")) in before
+        if (_step_of(job, name), content.get(name.partition("#")[0], "")) in before
     ]
+
+
+def _step_of(job: str, name: str) -> str:
+    """The step that a job leaves; of a chunk, with its first sample."""
+    if job in CHUNK_STEP_OF_JOB:
+        return f"{CHUNK_STEP_OF_JOB[job]}#{name.rpartition('#')[2]}"
+    return STEP_OF_JOB.get(job, "")
+
+
+def _of_task_folders(path: Path) -> dict[str, str]:
+    """Name of a task's work folder -> SHA-256 of its content."""
+    if not path.exists() or not rows(path, "SELECT 1 FROM sqlite_master WHERE name = 'tasks'"):
+        return {}
+    statement = "SELECT batch_id, seq, fingerprint FROM tasks WHERE fingerprint IS NOT NULL"
+    return {f"task-{batch}-{seq}": content for batch, seq, content in rows(path, statement)}
 
 
 def _fingerprints(scene: Scene) -> list[tuple[str, str]]:

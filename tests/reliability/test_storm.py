@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -80,3 +81,30 @@ def test_the_oracle_sees_a_second_completion_and_an_open_attempt(
     assert "completed 2 times" in found
     assert "never ended" in found
     assert "counts" in found
+
+
+def test_the_oracle_sees_a_chunk_of_speech_that_was_heard_again(
+    reference: Scene, tmp_path: Path
+) -> None:
+    scene = Scene(tmp_path / "scene", reference.inputs)
+    shutil.copy(reference.database, scene.database)
+    with closing(sqlite3.connect(scene.database, isolation_level=None)) as db:
+        batch, number, content = db.execute(
+            "SELECT batch_id, seq, fingerprint FROM tasks WHERE status = 'completed' LIMIT 1"
+        ).fetchone()
+        insert = (
+            "INSERT INTO steps(step_key, fingerprint, name, part, params, value, seconds, "
+            "created_at) VALUES (?, ?, ?, ?, '{}', ?, 0, '')"
+        )
+        db.execute("DELETE FROM steps WHERE name = 'vad'")
+        plan = '{"chunks": [[0, 800], [900, 1600]], "speech": []}'
+        db.execute(insert, ("a", content, "vad", 0, plan))
+        db.execute(insert, ("b", content, "transcribe", 1, "{}"))
+    before = oracle.journaled(scene.database)
+    folder = f"task-{batch}-{number}"
+    lines = [f"transcribe_chunk {folder}#{start}" for start in (0, 900)]
+    scene.jobs.write_text("\n".join([*lines, f"relisten_chunk {folder}#900"]) + "\n")
+    assert oracle.run_again(scene, before, Counter()) == [
+        f"transcribe_chunk of {folder}#900 was run although it was journaled"
+    ]
+    assert oracle.run_again(scene, before, scene.jobs_run()) == []

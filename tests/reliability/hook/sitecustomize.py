@@ -1,7 +1,8 @@
 """Watches (and, if asked, ruins) the jobs of compute processes. Python imports it at the start.
 
 Its folder is on PYTHONPATH only in the reliability tests. JOBS_LOG: every job that starts is
-appended there as one line `name path`. JOBS_RUINED: JSON of {text in the path: ruin}; a job on
+appended there as one line `name path`, jobs on sound as `name task-folder#first-sample`.
+JOBS_RUINED: JSON of {text in the path: ruin}; a job on
 such a file ends as a broken decoder would: `segfault`, `hog` (memory without end), `hang`,
 `kill-coordinator`.
 """
@@ -14,8 +15,10 @@ import sys
 
 MODULE = "gs_video_report.engines.jobs"
 ON_RECORDINGS = (
-    "probe", "extract_audio", "read_subtitles", "find_slides", "read_slide", "relisten_chunk",
+    "probe", "extract_audio", "read_subtitles", "find_slides", "read_slide",
 )  # fmt: skip
+ON_SOUND = ("transcribe_chunk", "hear_only_chunk", "relisten_chunk")
+"""Their arguments begin with the model, the samples in the folder of a task, and the first one."""
 
 
 def segfault():
@@ -54,15 +57,18 @@ def watched(function):
     name = function.__name__
     log, ruined = os.environ.get("JOBS_LOG"), json.loads(os.environ.get("JOBS_RUINED", "{}"))
 
-    def job(path, *args):
+    def job(*args, **named):
+        what = args[0]
+        if name in ON_SOUND:
+            what = f"{os.path.basename(os.path.dirname(args[1]))}#{args[2]}"
         if log:
             target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(target, f"{name} {path}\n".encode(errors="surrogateescape"))
+            os.write(target, f"{name} {what}\n".encode(errors="surrogateescape"))
             os.close(target)
         for text, ruin in ruined.items():
-            if text in path:
+            if text in what:
                 RUINS[ruin]()
-        return function(path, *args)
+        return function(*args, **named)
 
     job.__name__, job.__qualname__, job.__module__ = name, function.__qualname__, MODULE
     return job
@@ -80,7 +86,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             run(module)
-            for job in ON_RECORDINGS:
+            for job in ON_RECORDINGS + ON_SOUND:
                 setattr(module, job, watched(getattr(module, job)))
 
         spec.loader.exec_module = exec_module
