@@ -186,7 +186,7 @@ def test_a_report_that_cannot_be_written_ends_the_run_in_its_own_words(
     assert report_in(doubtful) == before
 
 
-@pytest.mark.parametrize("ruin", [None, "{garbage"])
+@pytest.mark.parametrize("ruin", [None, pytest.param("{garbage", marks=pytest.mark.slow)])
 def test_reports_that_cannot_be_read_are_named_and_not_passed_as_sound(
     doubtful: Path, gsvr: Gsvr, ruin: str | None
 ) -> None:

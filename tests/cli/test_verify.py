@@ -105,7 +105,7 @@ def test_pictures_come_back_from_the_cache(place: Path, gsvr: Gsvr) -> None:
     assert contents(place) == before
 
 
-@pytest.mark.parametrize("ruin", [None, b"{garbage"])
+@pytest.mark.parametrize("ruin", [None, pytest.param(b"{garbage", marks=pytest.mark.slow)])
 def test_a_lost_json_is_made_again_from_the_journal_though_the_recording_is_gone(
     place: Path, gsvr: Gsvr, ruin: bytes | None
 ) -> None:
@@ -146,6 +146,7 @@ def test_a_report_that_nothing_brings_back_keeps_its_task_and_is_told_again(
     assert "1/2 done" in gsvr("batch", "status").out
 
 
+@pytest.mark.slow
 def test_from_the_recording_when_the_journal_is_lost_as_well(place: Path, gsvr: Gsvr) -> None:
     text = (reports(place) / "talk.md").read_text("utf-8")
     (reports(place) / "talk.json").unlink()
@@ -190,6 +191,7 @@ def test_a_lost_library_page_is_named_and_written_again(place: Path, gsvr: Gsvr)
     assert gsvr("batch", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_the_same_command_again_ends_what_a_killed_repair_left_of_the_pages(
     place: Path, gsvr: Gsvr
 ) -> None:
@@ -201,7 +203,12 @@ def test_the_same_command_again_ends_what_a_killed_repair_left_of_the_pages(
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("replace_result", 1), ("replace_result", 2), ("pages_written", 1)]
+    ("name", "count"),
+    [
+        pytest.param("replace_result", 1, marks=pytest.mark.slow),
+        ("replace_result", 2),
+        pytest.param("pages_written", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_repair_that_was_killed_is_ended_by_the_next_one(
     place: Path, gsvr: Gsvr, name: str, count: int
@@ -221,6 +228,7 @@ def test_a_repair_that_was_killed_is_ended_by_the_next_one(
     assert gsvr("batch", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_a_report_that_was_paid_for_is_made_again_without_any_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
