@@ -1,6 +1,7 @@
 """The long forms, by one command.
 
     python -m tests.reliability --kills 1000 --seed 7            strike real processes (storm.py)
+    python -m tests.reliability --kills 30 --spoken              on speech and slides, all formats
     python -m tests.reliability --cuts 2000 --seed 7             power cuts (power.py)
     python -m tests.reliability --kills 30 --input examples      the same storm on your recordings
 
@@ -20,7 +21,15 @@ import time
 from pathlib import Path
 
 from tests.reliability import shim
-from tests.reliability.scene import CHEAP, Scene, fake_model, fast_folder, small_library
+from tests.reliability.scene import (
+    CHEAP,
+    FULL,
+    Scene,
+    fake_model,
+    fast_folder,
+    small_library,
+    spoken_library,
+)
 from tests.reliability.storm import Storm
 
 
@@ -57,6 +66,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=3, help="gsvr processes at once, at most")
     parser.add_argument("--input", type=Path, help="recordings [eight tiny ones, made here]")
+    parser.add_argument(
+        "--spoken", action="store_true", help="two recordings with speech and slides instead"
+    )
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--report", type=Path, help="file for the result")
     options = parser.parse_args()
@@ -71,6 +83,8 @@ def kills(folder: Path, options: argparse.Namespace) -> tuple[str, bool]:
     """The storm; (what to tell, whether anything was wrong)."""
     if options.input:
         inputs, extra = options.input.resolve(), ()
+    elif options.spoken:
+        inputs, extra = spoken_library(folder / "in"), FULL
     else:
         inputs = small_library(folder / "in")
         extra = (*CHEAP, "--asr-model", str(fake_model(folder / "model")))

@@ -27,6 +27,9 @@ SLOWEST_RUN_S = 600.0
 CHEAP = ("--no-ocr", "--formats", "md,json,srt", "--parallel", "3")
 """Flags for runs in which the speech and the letters do not matter."""
 
+FULL = ("--formats", "md,json,html,srt,vtt", "--parallel", "2")
+"""Flags for runs in which speech is heard, slides are read, and every kind of report is written."""
+
 
 @dataclass
 class Scene:
@@ -161,6 +164,14 @@ def small_library(folder: Path, talks: int = 6) -> Path:
             path.with_suffix(".srt").write_text(_subtitles(number), encoding="utf-8")
     shutil.copy(folder / "week1" / "00 talk.mp4", folder / "again.mp4")
     (folder / "broken.mp4").write_bytes(b"not a video at all")
+    return folder
+
+
+def spoken_library(folder: Path) -> Path:
+    """Two recordings with a voice and slides, of some seconds: English, Chinese."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("spoken_en_6s.mp4", "spoken_zh_5s.mp4"):
+        shutil.copy(ROOT / "tests" / "support" / "media" / name, folder)
     return folder
 
 

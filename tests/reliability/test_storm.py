@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability import oracle, shim
-from tests.reliability.scene import Scene
+from tests.reliability.scene import FULL, Scene, spoken_library
 from tests.reliability.storm import Storm
 
 pytestmark = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "the shim works")
@@ -37,6 +37,29 @@ def test_long_storm_loses_nothing_and_does_nothing_twice(
 ) -> None:
     tally = Storm(fast, reference, random.Random(seed), spread=400, tell=str).run(250)
     assert tally.problems == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_storm_on_speech_slides_and_all_formats_repeats_no_chunk_and_no_slide(
+    fast: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("faster_whisper")
+    reference = Scene(tmp_path / "reference", spoken_library(tmp_path / "in"), FULL)
+    code = reference.finish()
+    if "E_MODEL" in reference.said() or "speech model" in reference.said():
+        pytest.skip("there is no speech model on this machine")
+    assert code == 0, reference.said()
+    suffixes = {path.suffix for path in reference.output.glob("*/*")}
+    assert {".md", ".json", ".html", ".srt", ".vtt"} <= suffixes
+    jobs = {job for job, _ in reference.jobs_run()}
+    assert {"hear_only_chunk", "read_slide"} <= jobs
+    kinds = {"kill": 6, "term": 1, "stop": 1}
+    rand = random.Random(5)
+    storm = Storm(fast, reference, rand, processes=2, spread=400, kinds=kinds, tell=str)
+    tally = storm.run(8)
+    assert tally.problems == []
+    assert tally.kills > 0
 
 
 def test_the_oracle_sees_a_report_that_differs_and_one_that_is_missing(
