@@ -19,12 +19,14 @@ from gs_video_report import __version__
 from gs_video_report import cli_options as o
 from gs_video_report.boundary import Faces, run, told_as_json
 
+PROGRAM = "gsvr"
+"""What help and advice call it, however it was started."""
 RUN, SETUP = "Run", "Set up"
 BATCH_HELP = "Process many videos; watch, pause, resume, retry."
 VIDEO_HELP = "Make the report of one video."
 
 root_app = typer.Typer(
-    name="gsvr",
+    name=PROGRAM,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(
@@ -272,8 +274,8 @@ def main() -> None:
     completing = any(key.startswith("_GSVR") for key in os.environ)
     app = build(None if completing else sys.argv[1:])
     if "--json" in sys.argv[1:]:  # a mistake in the command line must not draw Typer's box
-        sys.exit(told_as_json(lambda: app(standalone_mode=False)))
-    app()
+        sys.exit(told_as_json(lambda: app(prog_name=PROGRAM, standalone_mode=False)))
+    app(prog_name=PROGRAM)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from gs_video_report.compute.again import TRIES, again
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.compute.process_pool import ComputeEvent, ProcessBackend
 from gs_video_report.errors import (
@@ -346,6 +347,17 @@ async def test_exit_of_the_process_is_a_crash_with_its_code(make: Make) -> None:
     with pytest.raises(ComputeCrashed, match="end_with ended its process with exit code 3"):
         await backend.run(work.end_with, 3)
     assert await backend.run(work.echo, 1) == 1
+
+
+async def test_a_call_of_no_task_is_begun_again_when_its_process_dies(
+    make: Make, tmp_path: Path
+) -> None:
+    backend = await make()
+    mark = tmp_path / "begun"
+    assert await again(lambda: backend.run(work.die_once, str(mark))) == "second try"
+    with pytest.raises(ComputeCrashed, match="end_with ended its process with exit code 3"):
+        await again(lambda: backend.run(work.end_with, 3))
+    assert backend.statistics().crashed == 1 + TRIES
 
 
 async def test_sigkill_by_hand_is_not_called_lack_of_memory(make: Make) -> None:

@@ -148,6 +148,14 @@ def end_with(code: int) -> None:
     os._exit(code)
 
 
+def die_once(mark: str) -> str:
+    """Dies of SIGKILL unless `mark` tells that it has done so before."""
+    if not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "second try"
+
+
 def call_exit(code: int) -> None:
     sys.exit(code)
 

@@ -6,10 +6,9 @@ built from it in a compute process. Nothing here changes a state.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ from gs_video_report.batch.data_models import BatchRow, TaskStatus, VideoTask
 from gs_video_report.batch.event_reads import worked_s
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
+from gs_video_report.compute.again import again
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.errors import ComputeCrashed, GsvrError
+from gs_video_report.errors import GsvrError
 from gs_video_report.templates.loader import load_template
 
 INDEX = "index.html"
 """Name of the library page in the output folder."""
-TRIES = 3
-"""How often the pages are begun when the process that makes them dies."""
 MAX_BATCHES = 1000
 """Batches that the library page looks through for reports in the same folder."""
 
@@ -65,7 +63,7 @@ async def write_batch_pages(
         counts = await queue.counts(row.batch_id)
         elapsed_s = await worked_s(queue.db, row.batch_id, time.time())
         facts = _batch(row, elapsed_s) | {"command_tail": command_tail}
-        made = await _retried(
+        made = await again(
             lambda: compute.run(
                 build_pages, facts, asdict(counts), str(listing), row.options.output_dir
             )
@@ -94,14 +92,6 @@ async def settle(
     except GsvrError as error:
         return [(row.batch_id, error)]
     return []
-
-
-async def _retried(build: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """A process that dies here is no fault of a recording, and no task is left to try again."""
-    for _ in range(TRIES - 1):
-        with contextlib.suppress(ComputeCrashed):
-            return await build()
-    return await build()
 
 
 async def _library_tasks(queue: TaskQueue, row: BatchRow) -> AsyncIterator[VideoTask]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from gs_video_report.batch.data_models import BatchRow, TaskResult, TaskStatus, VideoTask
 from gs_video_report.batch.snapshot import display_name
 from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.compute.again import again
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import stages
 from gs_video_report.report.quality import Quality, compare, worst_first
@@ -93,7 +94,7 @@ async def _assess(
 
     async def some(part: list[VideoTask]) -> None:
         paths = [str(Path(row.options.output_dir) / json_of(task.result)) for task in part]
-        values = await compute.run(assess_files, paths)
+        values = await again(lambda: compute.run(assess_files, paths))
         found.update(zip((task.ref for task in part), values, strict=True))
         on_done(len(found), len(tasks))
 

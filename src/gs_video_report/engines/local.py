@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from gs_video_report import __version__
+from gs_video_report.compute.again import again
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import jobs, memory_need, stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
@@ -73,7 +74,9 @@ class LocalEngine:
                 f"the local engine needs packages that are not installed: {', '.join(missing)}",
                 hint="pip install 'gs-video-report[local]'",
             )
-        self._model = await compute.run(jobs.resolve_model, self._asr_model, self._cache_root)
+        self._model = await again(
+            lambda: compute.run(jobs.resolve_model, self._asr_model, self._cache_root)
+        )
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -132,7 +135,7 @@ class LocalEngine:
 
     def _provenance(self, ctx: TaskContext, spoken: stages.Transcript) -> Provenance:
         keys = ("language", "asr_model", "subtitles", "slides", "ocr")
-        again = {"heard_again": list(spoken.heard_again)} if spoken.heard_again else {}
+        repeated = {"heard_again": list(spoken.heard_again)} if spoken.heard_again else {}
         return Provenance(
             engine="local",
             engine_version=__version__,
@@ -141,7 +144,7 @@ class LocalEngine:
             template_version=str(ctx.template.version),
             tool_version=__version__,
             transcript_source=spoken.source,
-            parameters={k: ctx.options.get(k) for k in keys} | again,
+            parameters={k: ctx.options.get(k) for k in keys} | repeated,
         )
 
 
