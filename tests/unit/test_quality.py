@@ -284,6 +284,14 @@ def test_small_differences_in_an_even_batch_are_nothing() -> None:
     assert not any(q.findings for q in compare(batch([800, 800, 800, 800, 801, 850])).values())
 
 
+def test_the_usual_pace_is_worked_out_once_and_not_once_for_each_report() -> None:
+    """Otherwise this would run into the time limit of tests, and 100,000 reports for an hour."""
+    (one,) = batch([800]).values()
+    (slow,) = batch([120]).values()
+    found = compare({f"b:{i}": one for i in range(50_000)} | {"b:slow": slow})
+    assert [ref for ref, quality in found.items() if quality.findings] == ["b:slow"]
+
+
 def test_languages_are_not_compared_and_few_reports_have_no_usual_pace() -> None:
     found = compare(batch([800, 790, 805, 850, 760]) | {"c:1": batch([240], "zh")["b:1"]})
     assert found["c:1"].unknown == (Kind.PACE,)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from gs_video_report.report import quality_speech as speech
 from gs_video_report.report.model import VideoReport
@@ -172,7 +172,8 @@ def compare(found: Mapping[str, Quality]) -> dict[str, Quality]:
     for quality in found.values():
         if quality.pace is not None:
             groups.setdefault(quality.pace.group, []).append(quality.pace.chars_per_min)
-    return {ref: _with_pace(quality, groups) for ref, quality in found.items()}
+    usual = {group: _usual_pace(values) for group, values in groups.items()}
+    return {ref: _with_pace(quality, usual) for ref, quality in found.items()}
 
 
 def worst_first(found: Mapping[str, Quality]) -> list[tuple[str, Quality]]:
@@ -313,16 +314,30 @@ def _pace(report: VideoReport) -> Pace | None:
     return Pace(report.language, round(letters * 60 / seconds, 1))
 
 
-def _with_pace(quality: Quality, groups: Mapping[str, Sequence[float]]) -> Quality:
+class _Usual(NamedTuple):
+    """Pace of the reports in one language, as logarithms of characters per minute."""
+
+    middle: float
+    spread: float
+
+
+def _usual_pace(chars_per_min: Sequence[float]) -> _Usual | None:
+    """None for too few reports."""
+    if len(chars_per_min) < PACE_REPORTS:
+        return None
+    logs = [math.log(max(1.0, value)) for value in chars_per_min]
+    middle = median(logs)
+    return _Usual(middle, max(median(abs(x - middle) for x in logs), _LEAST_SPREAD))
+
+
+def _with_pace(quality: Quality, usual: Mapping[str, _Usual | None]) -> Quality:
     pace = quality.pace
     if pace is None:
         return quality
-    values = groups[pace.group]
-    if len(values) < PACE_REPORTS:
+    of_all = usual[pace.group]
+    if of_all is None:
         return _replaced(quality, quality.findings, (*quality.unknown, Kind.PACE))
-    logs = [math.log(max(1.0, value)) for value in values]
-    middle = median(logs)
-    spread = max(median(abs(x - middle) for x in logs), _LEAST_SPREAD)
+    middle, spread = of_all
     z = _MAD_TO_SIGMA * (math.log(max(1.0, pace.chars_per_min)) - middle) / spread
     if abs(z) <= PACE_Z:
         return quality
