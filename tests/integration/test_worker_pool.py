@@ -14,6 +14,7 @@ from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.attempt_calls import MeteredLimiter
 from gs_video_report.batch.attempt_control import TaskControl
 from gs_video_report.batch.data_models import (
+    BatchCounts,
     BatchOptions,
     BatchRow,
     BatchStatus,
@@ -399,6 +400,53 @@ async def test_a_stop_ends_also_what_a_limit_left_to_finish(bench: Bench) -> Non
     outcome = await pool.run()
     assert outcome.reason is StopReason.LIMIT
     assert set((await bench.statuses()).values()) == {TaskStatus.PENDING}
+
+
+@pytest.mark.parametrize("error", [LimitReached("quota"), DiskFullError("no space")])
+async def test_a_task_that_met_the_end_of_the_run_is_not_claimed_again_by_an_idle_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: GsvrError
+) -> None:
+    """It was released before the claiming stopped; the second attempt heard of no stop."""
+    begun: list[int] = []
+
+    async def run(task: VideoTask, control: TaskControl) -> TaskResult:
+        begun.append(task.seq)
+        if task.seq == 1 and begun.count(1) == 1:
+            await asyncio.wait_for(drained.wait(), 5)
+            raise error
+        return TaskResult(media_s=1.0)
+
+    async def after_the_idle_worker() -> None:
+        """Gives it all the time it needs, to claim or to leave."""
+        async with asyncio.timeout(5):
+            while begun.count(1) == 1 and len(pool._workers) == 2:
+                await asyncio.sleep(0)
+
+    drained = asyncio.Event()
+    owed, release, counts = bench.queue.tasks_owed, bench.queue.release, bench.queue.counts
+
+    async def slow_owed(batch_id: str) -> set[int]:
+        await after_the_idle_worker()
+        return await owed(batch_id)
+
+    async def slow_release(task: VideoTask) -> None:
+        await release(task)
+        await after_the_idle_worker()
+
+    async def noting(batch_id: str) -> BatchCounts:
+        found = await counts(batch_id)
+        if found.open == 1:  # the other worker has nothing to do but to look for work
+            drained.set()
+        return found
+
+    monkeypatch.setattr(bench.queue, "tasks_owed", slow_owed)
+    monkeypatch.setattr(bench.queue, "release", slow_release)
+    monkeypatch.setattr(bench.queue, "counts", noting)
+    pool = bench.pool(run, parallel=2)
+    outcome = await asyncio.wait_for(pool.run(), 10)
+    assert outcome.error is error
+    assert begun.count(1) == 1
+    assert (await bench.statuses())[1] is TaskStatus.PENDING
 
 
 async def test_pause_from_elsewhere_stops_the_pool(bench: Bench) -> None:

@@ -104,6 +104,18 @@ class Bench:
         await asyncio.gather(*handles, return_exceptions=True)
 
 
+def test_an_attempt_that_ends_late_leaves_the_next_one_of_its_task_in_flight() -> None:
+    """It took the new attempt out of the list, which then heard of no stop any more."""
+    flight = AttemptsInFlight()
+    old, new = (Attempt(a_task(1), TaskControl(asyncio.Event(), 0.0), slot) for slot in (1, 2))
+    flight.add(old)
+    flight.add(new)
+    flight.remove(old)
+    assert list(flight) == [new]
+    flight.remove(new)
+    assert list(flight) == []
+
+
 async def test_at_a_limit_only_tasks_with_answers_paid_or_owed_go_on() -> None:
     bench = Bench(range(1, 6))
     bench.attempts[2].control.has_answers = True

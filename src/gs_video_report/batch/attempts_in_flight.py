@@ -49,8 +49,9 @@ class AttemptsInFlight:
         self._by_task[attempt.task.task_id] = attempt
 
     def remove(self, attempt: Attempt) -> None:
-        """It has ended."""
-        self._by_task.pop(attempt.task.task_id, None)
+        """It has ended; a later attempt of the same task stays."""
+        if self._by_task.get(attempt.task.task_id) is attempt:
+            del self._by_task[attempt.task.task_id]
 
     def cancel(self, task_id: int, why: GsvrError) -> None:
         """Cancel one; a task that is not in flight is none of ours any more."""

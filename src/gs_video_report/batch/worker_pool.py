@@ -237,12 +237,12 @@ class WorkerPool:
         if isinstance(error, StepCancelled):
             is_unwanted = bool(error.data.get("cancelled"))
             await (self._end.cancelled(task) if is_unwanted else self._end.given_back(task))
-        elif isinstance(error, LimitReached):
-            await self._end.given_back(task)
+        elif isinstance(error, LimitReached):  # stop first: an idle worker would claim it again
             await self._close_purse(error, task.task_id)
-        elif isinstance(error, FatalError):
             await self._end.given_back(task)
+        elif isinstance(error, FatalError):
             self._stop_at_once(PoolOutcome(StopReason.FATAL, error))
+            await self._end.given_back(task)
         else:
             await self._end.failed(attempt, error)
 
@@ -288,9 +288,9 @@ class WorkerPool:
 
     async def _close_purse(self, error: LimitReached, refused: int) -> None:
         """No more requests; what is paid for already may become reports."""
-        owed = await self.queue.tasks_owed(self.batch_id)
         is_first = self._outcome is None
-        self._claim_no_more(PoolOutcome(StopReason.LIMIT, error))
+        self._claim_no_more(PoolOutcome(StopReason.LIMIT, error))  # before anything is waited for
+        owed = await self.queue.tasks_owed(self.batch_id)
         finishing = self._attempts.close_purse(refused, owed)
         if is_first and finishing:
             self.listener.limit_reached(error, finishing)
