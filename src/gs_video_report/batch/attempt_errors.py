@@ -1,4 +1,4 @@
-"""Whatever the work of an attempt raises, as one error of errors.py.
+"""Whatever the work on one task or report raises, as one error of errors.py.
 
 True here: a fault of ours fails the one task in which it was met, with its type named; of several
 errors that come together one decides. Cancellation passes.
@@ -7,16 +7,25 @@ errors that come together one decides. Cancellation passes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from gs_video_report.batch.attempt_control import TaskControl, TaskRunner
 from gs_video_report.batch.data_models import TaskResult, VideoTask
 from gs_video_report.errors import GsvrError, PermanentError, StepCancelled
 
+T = TypeVar("T")
+
 
 async def guarded(runner: TaskRunner, task: VideoTask, control: TaskControl) -> TaskResult:
     """What the runner makes of the task. Raises: GsvrError, CancelledError; nothing else."""
+    return await known_errors(runner(task, control))
+
+
+async def known_errors(work: Awaitable[T]) -> T:
+    """The outcome of `work`. Raises: GsvrError, CancelledError; nothing else."""
     try:
-        return await runner(task, control)
+        return await work
     except GsvrError:
         raise
     except BaseExceptionGroup as group:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gs_video_report.batch.attempt_errors import known_errors
 from gs_video_report.batch.data_models import BatchOptions, BatchRow, VideoTask
 from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
 from gs_video_report.batch.rewrite import InPlace
@@ -152,7 +153,7 @@ def _why_not(quality: Quality) -> str:
 
 async def _one(hearer: _Hearer, judged: Judged, report: RelistenReport) -> None:
     try:
-        redone = await hearer.redo(judged)
+        redone = await known_errors(hearer.redo(judged))
     except FatalError:
         raise
     except GsvrError as error:

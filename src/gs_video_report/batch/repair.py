@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gs_video_report.batch.attempt_errors import known_errors
 from gs_video_report.batch.data_models import (
     FILES,
     PAGES,
@@ -81,7 +82,7 @@ class Mender:
 
         async def one(task: VideoTask) -> None:
             try:
-                await self._mend(task)
+                await known_errors(self._mend(task))
                 found.mended.append(task.ref)
             except (DiskFullError, OutputNotWritable):
                 raise
@@ -95,7 +96,7 @@ class Mender:
     async def _mend(self, task: VideoTask) -> None:
         """Raises: why the last way did not lead to the report."""
         try:
-            await self._from_json(task)
+            await known_errors(self._from_json(task))
         except (DiskFullError, OutputNotWritable):
             raise
         except GsvrError:

@@ -6,8 +6,8 @@ process ends, the row tells whether the files may be of two makings; the JSON is
 them, whole.
 True here: nothing but the result of a task changes; if its report cannot be made, it is as it was.
 Never: sends anything anywhere.
-Raises: what an engine raises; ReportDamaged for a step that is not in the journal any more;
-LeaseLost; FatalError (disk full).
+Raises: what an engine raises; PermanentError for a fault of ours, which fails that one report;
+ReportDamaged for a step that is not in the journal any more; LeaseLost; FatalError (disk full).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.attempt_errors import guarded
 from gs_video_report.batch.data_models import FILES, PAGES, BatchOptions, TaskResult, VideoTask
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.step_journal import MISSING, StepJournal
@@ -74,7 +75,8 @@ class InPlace:
             same_words: renderings with other templates are still those of this report.
         """
         _TASK.set(task)
-        made = await self._runner(task, TaskControl(asyncio.Event(), time.monotonic()))
+        control = TaskControl(asyncio.Event(), time.monotonic())
+        made = await guarded(self._runner, task, control)
         result = _kept_facts(result_of(task), made, same_words)
         await self._queue.replace_result(task, result)
         return result
