@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gs_video_report.engines import stages
-from gs_video_report.engines.rehearing import (
+from gs_video_report.engines.rehearing import NOTICE, doubtful_parts, patched
+from gs_video_report.engines.rehearing_lines import (
     ASSUMED_LOGPROB,
-    NOTICE,
-    doubtful_parts,
-    patched,
-    text_of_chunk,
+    SLACK_S,
+    lies_in,
+    stretches,
+    text_of,
 )
 from gs_video_report.report.model import (
     KeyTerm,
@@ -72,18 +79,18 @@ def test_chunks_in_doubt_are_heard_once() -> None:
     assert doubtful_parts(report(BAD, GOOD, parameters=heard), plan, speech) == [1]
 
 
-def test_text_of_a_chunk_has_the_words_that_lie_in_it_and_times_for_them() -> None:
+def test_text_of_a_stretch_has_its_whole_lines_and_times_for_their_words() -> None:
     across = Segment(18.0, 22.0, "one two three four")
-    told = text_of_chunk([BAD, across, GOOD], *FIRST)
-    assert [s["text"] for s in told["segments"]] == [LOOP.strip(), "one two"]
+    told = text_of([BAD, across, GOOD], *FIRST)
+    assert [s["text"] for s in told["segments"]] == [LOOP.strip()]
     assert {s["avg_logprob"] for s in told["segments"]} == {ASSUMED_LOGPROB}
     assert all(0 <= w["start_s"] < w["end_s"] <= 20 for s in told["segments"] for w in s["words"])
-    sure = text_of_chunk([Segment(1.0, 2.0, "yes", confidence=-0.9)], *FIRST)
+    sure = text_of([Segment(1.0, 2.0, "yes", confidence=-0.9)], *FIRST)
     assert [s["avg_logprob"] for s in sure["segments"]] == [-0.9]
 
 
 def test_text_without_spaces_is_cut_into_letters() -> None:
-    told = text_of_chunk([Segment(0.0, 10.0, "\u6f6e\u6c50\u968f\u7740\u6708\u4eae" * 3)], *FIRST)
+    told = text_of([Segment(0.0, 10.0, "\u6f6e\u6c50\u968f\u7740\u6708\u4eae" * 3)], *FIRST)
     assert len(told["segments"][0]["words"]) == 18
 
 
@@ -111,3 +118,87 @@ def test_a_report_whose_words_stay_only_tells_that_they_were_heard() -> None:
     assert (after.segments, after.notices) == (before.segments, before.notices)
     (told,) = after.provenance.parameters["heard_again"]
     assert told["replaced"] is False
+
+
+# --- borders of lines and of chunks --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("chunks", "heard"),
+    [([(0, 10)], (0, 13)), ([(0, 9)], (0, 13)), ([(0, 9), (9, 20)], (0, 6))],
+)
+def test_a_chunk_ends_where_a_line_does(
+    chunks: list[tuple[int, int]], heard: tuple[int, int]
+) -> None:
+    """Pins: a line over the border was lost with what was said behind it, or stayed and doubled."""
+    line = Segment(6.0, 13.0, "one two three four five six seven")
+    plan = [(a * RATE, b * RATE) for a, b in chunks]
+    first = stretches(plan, [Segment(1.0, 5.0, "zero"), line])[0]
+    assert first == (heard[0] * RATE, heard[1] * RATE)
+
+
+def test_a_stretch_that_was_heard_again_stays_one_piece() -> None:
+    lines = [Segment(1.0, 8.0, "a"), Segment(8.5, 10.4, "b"), Segment(11.0, 19.0, "c")]
+    plan = [(0, 9 * RATE), (9 * RATE, 20 * RATE)]
+    assert stretches(plan, lines) == [(0, round(8.5 * RATE)), (round(8.5 * RATE), 20 * RATE)]
+    heard = stretches(plan, lines, [(0.0, 10.4)])
+    assert heard == [(0, round(10.4 * RATE)), (round(10.4 * RATE), 20 * RATE)]
+    told = {"heard_again": [{"start_s": 0.0, "end_s": 10.4}]}
+    looped = [replace(lines[0], text=LOOP), lines[1], replace(lines[2], text=LOOP)]
+    speech = ((1.0, 19.0),)
+    assert doubtful_parts(report(*looped, parameters=told), heard, speech) == [1]
+
+
+def seconds(most: int) -> st.SearchStrategy[float]:
+    return st.integers(0, most * 20).map(lambda n: n / 20)
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> tuple[list[tuple[int, int]], list[Segment]]:
+    """Chunks in order, with pauses; lines anywhere, which overlap as they like."""
+    marks = sorted(draw(st.sets(st.integers(0, 60 * 20), min_size=2, max_size=10)))
+    plan = [(a * RATE // 20, b * RATE // 20) for a, b in pairwise(marks)]
+    plan = plan[:: draw(st.sampled_from([1, 2]))]
+    spans = sorted(draw(st.lists(st.tuples(seconds(60), seconds(12)), max_size=12)))
+    lines = [Segment(a, a + length, f"w{n} x{n}") for n, (a, length) in enumerate(spans)]
+    return plan, lines
+
+
+@settings(max_examples=150, deadline=None)
+@given(recordings(), st.integers(0, 1023))
+def test_what_was_said_outside_the_heard_stretches_is_kept_once_and_in_order(
+    recording: tuple[list[tuple[int, int]], list[Segment]], chosen: int
+) -> None:
+    plan, lines = recording
+    found = stretches(plan, lines)
+    assert all(a[1] <= b[0] for a, b in pairwise(found))
+    heard = [part for n, part in enumerate(found) if chosen >> n & 1]
+    for start, end in heard:
+        for line in lines:
+            shared = min(line.end_s, end / RATE) - max(line.start_s, start / RATE)
+            assert shared <= SLACK_S or lies_in(line, start, end), "heard, but not replaced"
+    values = {n: value(*part, "new") for n, part in enumerate(heard)}
+    for one in values.values():
+        one["kept"]["segments"][0]["start_s"] = one["start"] / RATE
+    after = patched(report(*lines), values).segments
+    outside = [s for s in lines if not any(lies_in(s, *part) for part in heard)]
+    assert [s for s in after if s.text != "new"] == outside
+    assert sum(s.text == "new" for s in after) == len(heard)
+
+
+def test_new_lines_keep_the_speaker_and_a_lost_translation_is_told() -> None:
+    line = replace(BAD, speaker="Ann", translation="und so weiter")
+    after = patched(report(line, GOOD), {0: value(*FIRST, "The moon.")})
+    assert [s.speaker for s in after.segments] == ["Ann", None]
+    assert after.notices[0].message.endswith(
+        "; the translation of 1 line that was replaced is lost."
+    )
+    two = patched(
+        report(replace(BAD, end_s=9.0, speaker="Bob"), replace(line, start_s=9.0)),
+        {0: value(*FIRST, "The moon.")},
+    )
+    assert [s.speaker for s in two.segments] == [None]
+    assert "1 stretch was heard" in two.notices[0].message
+    again = patched(after, {1: value(*SECOND, "Tides.")})
+    assert "2 stretches were heard" in again.notices[0].message
+    assert "translation of 1 line" in again.notices[0].message
