@@ -94,10 +94,15 @@ async def _acquire(path: Path, kind: int, refusal: BatchInUse) -> int:
 
 
 def _release(fd: int, path: Path) -> None:
-    """Let go; the last one takes the file away."""
+    """Let go; the last one takes the file away.
+
+    A shared lock is dropped for a moment on its way to an exclusive one: another process may have
+    taken the file away meanwhile, and the one with its name now is a third one's.
+    """
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
+        if is_at(fd, path):
+            path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or already gone
         path.parent.rmdir()
     os.close(fd)

@@ -75,6 +75,8 @@ def _try_remove(path: Path, *, remove: bool) -> bool:
     try:
         # Shared for a mere look: two lookers must not take each other for the owner.
         fcntl.flock(fd, (fcntl.LOCK_EX if remove else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        if not is_at(fd, path):  # taken away since it was opened, and perhaps made anew
+            return not path.exists()
         if remove:
             path.unlink(missing_ok=True)
     except OSError:
