@@ -145,3 +145,15 @@ def test_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     workers_dir(tmp_path / "q.db").write_text("in the way")
     with pytest.raises(DatabaseReadOnly, match="cannot be written"):
         ProcessLock(tmp_path / "q.db").acquire()
+
+
+def test_a_working_directory_that_was_deleted_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was tried for ever, with a processor at its limit."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(DatabaseReadOnly, match="cannot be written"):
+        ProcessLock(Path("q.db")).acquire()

@@ -24,6 +24,9 @@ from typing import Self
 from gs_video_report.errors import DatabaseReadOnly, DiskFullError
 from gs_video_report.files import is_at
 
+OPEN_TRIES = 100
+"""Looks at a folder that others may remove in between; a deleted working directory never opens."""
+
 _held: dict[str, int] = {}
 """Process id words locked by this very process -> descriptor."""
 
@@ -93,13 +96,15 @@ def open_lock_file(path: Path) -> int:
     Raises: DatabaseReadOnly, DiskFullError.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    left = OPEN_TRIES
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, flags, 0o644)
-        except FileNotFoundError:  # a process that ended in between removed the empty folder
-            continue
         except OSError as error:
+            left -= 1
+            if left and isinstance(error, FileNotFoundError):
+                continue  # a process that ended in between removed the empty folder
             where = path.parent
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFullError(f"{where}: no space left on the disk") from error
