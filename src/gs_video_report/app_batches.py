@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -277,10 +276,8 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
     folder = Path(config.value("template_dir"))
     async with queue_of(config, read_only=False) as queue:
         row = await queue.get_batch(ref)
-        # Another template has folders of its own; the reports that are there may go on growing.
-        is_in_place = template is None or template == row.options.template
-        hold = rewriting(queue.db.path, row.batch_id) if is_in_place else nullcontext()
-        async with hold, ProcessBackend() as compute:
+        # Another template has folders of its own, but whole results are stored with it as well.
+        async with rewriting(queue.db.path, row.batch_id), ProcessBackend() as compute:
             await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
             with counted(sys.stderr, "reports rendered", faces.json) as told:
                 done = await render_batch(queue, ref, compute, template, told, folder)

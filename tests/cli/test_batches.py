@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from gs_video_report.batch.process_lock import open_lock_file, workers_dir
+from gs_video_report.errors import ExitCode
 from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
 
 
@@ -191,6 +194,23 @@ def test_render_with_an_unknown_template_is_a_usage_error_told_once(finished: Gs
     assert done.out == ""
     assert done.err.count("there is no template") == 1
     assert "summary_report" in done.err
+
+
+def test_render_with_another_template_waits_for_who_else_writes_results(
+    finished: Gsvr, finished_master: Path
+) -> None:
+    """Pins: it took no lock, and stored whole results over those of a second hearing."""
+    lock = workers_dir(finished_master / "batch_tasks.db") / f"batch-{batch_id(finished)}.lock"
+    fd = open_lock_file(lock)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        done = finished("batch", "render", "-t", "summary_report")
+    finally:
+        os.close(fd)
+        lock.unlink()
+    assert done.code == ExitCode.LOCKED
+    assert "a process works on batch" in " ".join(done.err.split())
+    assert not (finished_master / "batch_output" / "summary_report").exists()
 
 
 def test_commands_that_are_named_go_to_the_same_database(gsvr: Gsvr, tmp_path: Path) -> None:
