@@ -174,6 +174,20 @@ def test_another_recording_in_the_place_of_the_old_one_does_not_become_its_repor
     assert talk(place) == task
 
 
+def test_a_report_that_cannot_be_rendered_is_not_taken_for_half_written(
+    place: Path, gsvr: Gsvr
+) -> None:
+    """Pins: its row said that its files were being written anew, though none was touched."""
+    before = talk(place)
+    (reports(place) / "talk.json").write_text("{}")
+    done = gsvr("batch", "render", "latest", "--json")
+    assert (done.code, done.lines()[-1]["rendered"]) == (3, 0)
+    assert talk(place) == before
+    (reports(place) / "talk.json").unlink()
+    assert gsvr("batch", "render", "latest").code == 3
+    assert talk(place) == before
+
+
 def test_a_lost_library_page_is_named_and_written_again(place: Path, gsvr: Gsvr) -> None:
     """Pins: `verify` did not see that it was gone."""
     page = place / "batch_output" / "index.html"

@@ -2,6 +2,9 @@
 
 Truth: the JSON file of each report; what was written is stored with its task, so that the library
 page can list it.
+A report that is written in its place is announced first (`rewrite`), and only when it is known that
+it can be read: what cannot be rendered is left as it is, and its row too.
+Its caller holds the batch alone (`batch_lock.rewriting`): whole results are stored.
 One report that cannot be rendered does not stop the others; a template that is not there stops
 all of them before the first.
 Never: asks an engine, changes the state of a task.
@@ -25,9 +28,9 @@ from gs_video_report.batch.data_models import (
 from gs_video_report.batch.rewrite import announce
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.errors import FatalError, FileMissingError, GsvrError
+from gs_video_report.errors import FatalError, FileMissingError, GsvrError, TemplateError
 from gs_video_report.report.paths import output_paths, pattern_of
-from gs_video_report.report.rerender import rerender
+from gs_video_report.report.rerender import check_source, rerender
 from gs_video_report.templates.loader import Template, load_template
 
 
@@ -70,9 +73,7 @@ async def render_batch(
             continue
         try:
             template = shelf.template(template_name or task.template)
-            if template.name == task.template:
-                await announce(queue, task)
-            outputs = await _render(task, task.result, template, row.options, compute)
+            outputs = await _render(queue, task, task.result, template, row.options, compute)
             result = _with_files(task.result, template.name, task.template, outputs)
             await queue.replace_result(task, result)
         except FatalError:
@@ -118,6 +119,7 @@ class Shelf:
 
 
 async def _render(
+    queue: TaskQueue,
     task: VideoTask,
     result: TaskResult,
     template: Template,
@@ -130,20 +132,31 @@ async def _render(
         raise FileMissingError(
             "the report has no JSON file to be rendered from", hint="gsvr batch verify --repair"
         )
-    directory, stem = output_paths(
+    path = str(Path(options.output_dir) / source)
+    if template.name == task.template:
+        await compute.run(check_source, path)
+        await announce(queue, task)
+    try:
+        return await compute.run(
+            rerender,
+            path,
+            template,
+            list(options.formats),
+            options.output_dir,
+            *_place(task, template, options),
+        )
+    except TemplateError:  # all files are rendered before the first is written
+        await queue.replace_result(task, result)
+        raise
+
+
+def _place(task: VideoTask, template: Template, options: BatchOptions) -> tuple[str, str]:
+    """Folder below the output folder, and stem, of a report with another template."""
+    return output_paths(
         task.video.relative_path or Path(task.video.source).name,
         template.name,
         pattern_of(options.output_pattern, template.name, options.template),
         seq=task.seq,
         batch=task.batch_id,
         output_name=task.video.output_name,
-    )
-    return await compute.run(
-        rerender,
-        str(Path(options.output_dir) / source),
-        template,
-        list(options.formats),
-        options.output_dir,
-        directory,
-        stem,
     )

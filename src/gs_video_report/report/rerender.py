@@ -15,7 +15,12 @@ from pathlib import Path
 
 from gs_video_report.batch.data_models import OutputFile
 from gs_video_report.cache import ArtifactStore
-from gs_video_report.errors import ArtifactMissing, PermanentError, from_os_error
+from gs_video_report.errors import (
+    ArtifactMissing,
+    FileMissingError,
+    PermanentError,
+    from_os_error,
+)
 from gs_video_report.files import copy_atomic, make_dirs, sha256_file
 from gs_video_report.report.existing import free_stem
 from gs_video_report.report.model import VideoReport
@@ -72,6 +77,20 @@ def rerender(
         lambda slide: (place / slide.image).read_bytes(),
     )
     return (*images, *write_report(Path(output_dir), directory, stem, files))
+
+
+def check_source(json_path: str) -> None:
+    """Make sure that a report can be rendered in its place, before anything tells that it is.
+
+    Raises: FileMissingError (the JSON, or a picture of it), PermanentError (damaged JSON).
+    """
+    path = Path(json_path)
+    for slide in name_images(_read(path), path.stem).slides:
+        picture = path.parent / slide.image
+        if not picture.is_file():
+            raise FileMissingError(
+                f"{picture}: the picture of a slide is missing", hint="gsvr batch verify --repair"
+            )
 
 
 def make_sound(
