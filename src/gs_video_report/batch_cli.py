@@ -529,7 +529,6 @@ def verify(
     ] = False,
     config: o.ConfigFile = None,
     db: o.Db = None,
-    progress: o.Progress = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -537,7 +536,7 @@ def verify(
     from gs_video_report import app_verify as app
 
     faces = Faces(json, verbose)
-    run(faces, lambda: app.verify(_access(config, db, progress), faces, ref, repair=repair))
+    run(faces, lambda: app.verify(_access(config, db), faces, ref, repair=repair))
 
 
 def _access(config: Path | None, db: str | None, progress: str | None = None) -> Any:
