@@ -6,7 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gs_video_report.batch.data_models import (
+    InputType,
     OutputFile,
     TaskResult,
     TaskStatus,
@@ -15,6 +18,7 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.quality import BatchQuality, Judged
 from gs_video_report.batch.relisten import Redone, RelistenReport, Stretch, choose
+from gs_video_report.engines.fetch import url_fingerprint
 from gs_video_report.errors import FileMissingError
 from gs_video_report.report.quality import Finding, Kind, Quality
 from gs_video_report.terminal.quality import (
@@ -135,6 +139,22 @@ def test_only_doubtful_reports_whose_words_were_heard_are_chosen() -> None:
     assert "from subtitles" in done.left[0][2]
     assert choose(found(DOUBTFUL), 45.0, RelistenReport(batch())) == []
     assert len(choose(found(DOUBTFUL), 45.1, RelistenReport(batch()))) == 1
+
+
+@pytest.mark.parametrize("kind", [InputType.YOUTUBE, InputType.URL])
+def test_a_recording_that_a_service_took_from_its_address_is_left_alone(kind: InputType) -> None:
+    """Pins: it was downloaded, and then said to have changed since its report was made."""
+    address = "https://www.youtube.com/watch?v=abcdefghijk"
+    remote = replace(DOUBTFUL, engine="gemini", transcript_source="engine")
+    seen = task(1, "a")
+    seen = replace(seen, video=VideoInput(address, input_type=kind))
+    of_file = replace(seen, result=TaskResult(fingerprint="c" * 64))
+    of_address = replace(seen, result=TaskResult(fingerprint=url_fingerprint(address)))
+    done = RelistenReport(batch())
+    of_batch = BatchQuality(batch(), (Judged(of_address, remote), Judged(of_file, remote)), ())
+    assert [judged.task for judged in choose(of_batch, 100.0, done)] == [of_file]
+    ((_, _, why),) = done.left
+    assert "gemini took the recording from its address" in why
 
 
 def test_what_became_of_each_stretch_is_told() -> None:

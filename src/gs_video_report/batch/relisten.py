@@ -5,7 +5,9 @@ through the normal runner, so that everything else comes from the journal. A tas
 if anything fails (the recording is gone), its report stays as it was.
 Reports of remote engines keep their texts: only the words of doubtful stretches are heard, here
 (`engines.rehearing`).
-Never: sends anything anywhere, touches transcripts from subtitles, hears a stretch a third time.
+An address whose file is not cached any more is downloaded again: nothing else goes over the line.
+Never: asks a service about a recording; touches transcripts from subtitles, or of recordings that a
+service took from their address; hears a stretch a third time.
 Its caller holds the batch alone (`batch_lock.rewriting`): a run that wrote the same report at the
 same time would leave files that are not those of the database; and it has mended the reports that
 an earlier hearing was writing when it ended (`verify.cut_off`).
@@ -22,19 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.attempt_errors import known_errors
-from gs_video_report.batch.data_models import BatchOptions, BatchRow, VideoTask
+from gs_video_report.batch.data_models import BatchOptions, BatchRow, InputType, VideoTask
 from gs_video_report.batch.quality import BatchQuality, Judged, batch_quality, json_of
-from gs_video_report.batch.rewrite import InPlace
+from gs_video_report.batch.rewrite import InPlace, result_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import gemini_report, rehearing, stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.fetch import url_fingerprint
 from gs_video_report.engines.local import LocalEngine
 from gs_video_report.errors import FatalError, GsvrError, PermanentError, ReportDamaged
 from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
-from gs_video_report.report.quality import Quality, assess
+from gs_video_report.report.quality import assess
 from gs_video_report.templates.loader import Template
 
 HEARD = ("speech", "engine")
@@ -134,7 +137,7 @@ def choose(found: BatchQuality, below: float, report: RelistenReport) -> list[Ju
         quality = judged.quality
         if quality.score >= below or not quality.doubts:
             continue
-        why = _why_not(quality)
+        why = _why_not(judged)
         if why:
             report.left.append((judged.task.ref, judged.name, why))
         elif not quality.open_doubts:
@@ -144,10 +147,17 @@ def choose(found: BatchQuality, below: float, report: RelistenReport) -> list[Ju
     return chosen
 
 
-def _why_not(quality: Quality) -> str:
+def _why_not(judged: Judged) -> str:
     """Why this machine must not hear a report again; empty when it may."""
-    if quality.transcript_source not in HEARD:
+    if judged.quality.transcript_source not in HEARD:
         return "the transcript is from subtitles; --subtitles ignore makes one from the sound"
+    video = judged.task.video
+    known = result_of(judged.task).fingerprint
+    if video.input_type != InputType.FILE and known == url_fingerprint(video.source):
+        return (
+            f"the service {judged.quality.engine} took the recording from its address, so that it "
+            "was never on this machine"
+        )
     return ""
 
 

@@ -5,7 +5,8 @@ them is touched, and what they are in one statement when the last of them is syn
 process ends, the row tells whether the files may be of two makings; the JSON is always one of
 them, whole.
 True here: nothing but the result of a task changes; if its report cannot be made, it is as it was.
-Never: sends anything anywhere.
+Never: asks a service about a recording. An address is downloaded again if its file is not cached
+any more, unless the work is from the journal.
 Raises: what an engine raises; PermanentError for a fault of ours, which fails that one report;
 ReportDamaged for a step that is not in the journal any more; LeaseLost; FatalError (disk full).
 """
