@@ -18,7 +18,7 @@ from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchRow
 from gs_video_report.batch.doubt import doubt_of
 from gs_video_report.batch.event_reads import living, runs
 from gs_video_report.batch.finisher import BatchPages, write_batch_pages
-from gs_video_report.batch.leftovers import take_away
+from gs_video_report.batch.leftovers import count_left, not_for_long, take_away
 from gs_video_report.batch.process_lock import is_held_here
 from gs_video_report.batch.run_outcome import PoolOutcome, StopReason, judge, really
 from gs_video_report.batch.run_parts import RunParts
@@ -51,7 +51,7 @@ class RunEnd:
         status, exit_code = judge(outcome, counts, signals)
         pages, error = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
-            await self._clear_services()
+            await self._clear_services(signals.asked)
             pages, error = await self._pages()
             exit_code = error.exit_code if error else exit_code
         # Once more: a compute process may have been killed in mid-write since the start.
@@ -68,8 +68,17 @@ class RunEnd:
         await self._tell(result, error, pages)
         return result
 
-    async def _clear_services(self) -> None:
-        """Copies at a service that were kept for videos which another engine has finished."""
+    async def _clear_services(self, stop: asyncio.Event) -> None:
+        """Copies at a service that were kept for videos which another engine has finished.
+
+        Nothing is drawn any more meanwhile, so a wait is short, told, and ended by a stop.
+        """
+        parts = self.parts
+        if await count_left(parts.queue, parts.row.batch_id, datetime.now(UTC)):
+            await not_for_long(self._take_copies_away(), stop, parts.teller.tell)
+        parts.teller.hear(self.rounds.engine)
+
+    async def _take_copies_away(self) -> None:
         parts, last = self.parts, self.rounds.engine
         options = parts.row.options
         for name in dict.fromkeys((options.engine, *options.fallback)):
@@ -79,7 +88,6 @@ class RunEnd:
             await take_away(parts.queue, engine, parts.row.batch_id, datetime.now(UTC))
             for remark in () if engine is last else remarks_of(engine):
                 parts.teller.remark(remark)
-        parts.teller.hear(last)
 
     def _other(self, name: str) -> Engine | None:
         """An engine that is not in use now; None: it could not be made, so it was not used."""

@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gs_video_report.errors import ExitCode
 
@@ -25,10 +25,13 @@ class StopSignals:
     on_second: Callable[[], None]
     first: signal.Signals | None = None
     count: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first signal, for what must not outlast it."""
 
     def received(self, number: signal.Signals) -> None:
         """One signal arrived."""
         self.count += 1
+        self.asked.set()
         if self.count == 1:
             self.first = number
             self.on_first(number)
