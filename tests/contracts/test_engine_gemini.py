@@ -760,6 +760,26 @@ async def note_remarks(on: Bench) -> None:
         await TaskQueue(on.db).add_event(BATCH, "note", {"kind": told.kind, **told.data})
 
 
+async def test_an_only_key_that_is_spent_is_not_asked_about_a_recording_that_is_there_already(
+    tmp_path: Path, fake: FakeGemini
+) -> None:
+    """Pins: only the upload was held back; with one of an earlier run, the question was sent."""
+    fake.fail("generate", "quota_day")
+    talk, now = recording(tmp_path), datetime.now(UTC)
+    async with bench(tmp_path / "db", fake.url) as on:
+        with pytest.raises(LimitReached):
+            await on.analyze(talk)
+        assert fake.count("start") == 1
+        await note_remarks(on)
+    seen = len(fake.log)
+    async with bench(tmp_path / "db", fake.url) as on:
+        on.engine.recall(await spent_keys(TaskQueue(on.db), now))
+        with pytest.raises(LimitReached) as caught:
+            await on.analyze(talk)
+        assert caught.value.resume_at is not None
+        assert fake.log[seen:] == []
+
+
 async def test_an_only_key_that_is_spent_costs_a_later_process_nothing_before_its_reset(
     tmp_path: Path, fake: FakeGemini
 ) -> None:
