@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch import batch_lock
-from gs_video_report.batch.batch_lock import rewriting, working_on
+from gs_video_report.batch.batch_lock import rebuilding, rewriting, working_on
 from gs_video_report.batch.process_lock import remove_dead, workers_dir
 from gs_video_report.errors import BatchInUse
 
@@ -80,3 +80,17 @@ def test_a_cleaner_does_not_take_away_the_lock_that_another_made_meanwhile(
     finally:
         for fd in third:
             os.close(fd)
+
+
+@pytest.mark.parametrize("hold", [working_on, rewriting])
+async def test_nobody_begins_on_a_database_while_it_is_rebuilt(
+    tmp_path: Path, lock_file: Path, hold: Any
+) -> None:
+    """It worked on with the damaged file, which was moved aside meanwhile."""
+    async with rebuilding(tmp_path / "q.db"):
+        with pytest.raises(BatchInUse, match="another command rebuilds it"):
+            async with hold(tmp_path / "q.db", "b1"):
+                pass
+        assert not lock_file.exists()
+    async with hold(tmp_path / "q.db", "b1"):
+        assert lock_file.exists()

@@ -4,7 +4,8 @@ Truth: a kernel lock on `.<db name>.workers/batch-<id>.lock` beside the database
 command that writes finished reports anew (a second hearing, rendering in place, rebuilding a
 database) has it alone. The kernel drops it with the process, whatever ended it.
 Order: as in `process_lock`: created, locked, then checked to be still the file with its name; it is
-unlinked only by who has it alone.
+unlinked only by who has it alone. Who takes a batch has its own lock first and then looks for a
+rebuilding; who rebuilds has that lock first and then looks for others: one of them sees the other.
 Never: opens the database; waits longer than a cleaner holds a file.
 Raises: BatchInUse, DatabaseReadOnly, DiskFullError.
 """
@@ -19,7 +20,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gs_video_report.batch.process_lock import open_lock_file, remove_dead, workers_dir
+from gs_video_report.batch.process_lock import (
+    is_alive,
+    open_lock_file,
+    remove_dead,
+    workers_dir,
+)
 from gs_video_report.errors import BatchInUse
 from gs_video_report.files import is_at
 
@@ -27,26 +33,37 @@ TRIES = 20
 PAUSE_S = 0.05
 """A cleaner that looks whether the holder is dead has the lock for a moment, too."""
 
+REBUILD = "rebuild"
+"""Name of the lock of who puts another file in the place of the database."""
+
 
 @asynccontextmanager
 async def working_on(db_path: Path, batch_id: str) -> AsyncIterator[None]:
-    """Hold the batch together with other runs. Raises: BatchInUse while a command rewrites it."""
+    """Hold the batch together with other runs.
+
+    Raises: BatchInUse while a command rewrites it, or rebuilds the database.
+    """
     refusal = BatchInUse(
         f"the finished reports of batch {batch_id} are being written anew by another command",
         hint="run the same command again when that one has ended",
     )
     async with _held(db_path, f"batch-{batch_id}", fcntl.LOCK_SH, refusal):
+        await _wait_for_rebuilding(db_path)
         yield
 
 
 @asynccontextmanager
 async def rewriting(db_path: Path, batch_id: str) -> AsyncIterator[None]:
-    """Hold the batch alone. Raises: BatchInUse while a process works on it."""
+    """Hold the batch alone.
+
+    Raises: BatchInUse while a process works on it, or a command rebuilds the database.
+    """
     refusal = BatchInUse(
         f"a process works on batch {batch_id}, so its reports may still change",
         hint="wait until it ends, or pause it first",
     )
     async with _held(db_path, f"batch-{batch_id}", fcntl.LOCK_EX, refusal):
+        await _wait_for_rebuilding(db_path)
         yield
 
 
@@ -60,9 +77,9 @@ async def rebuilding(db_path: Path) -> AsyncIterator[None]:
         f"{db_path}: another process works with it, so it cannot be rebuilt now",
         hint="stop that process, then run the same command again",
     )
-    async with _held(db_path, "rebuild", fcntl.LOCK_EX, refusal):
+    async with _held(db_path, REBUILD, fcntl.LOCK_EX, refusal):
         remove_dead(db_path)
-        others = [f for f in workers_dir(db_path).glob("*.lock") if f.stem != "rebuild"]
+        others = [f for f in workers_dir(db_path).glob("*.lock") if f.stem != REBUILD]
         if others:
             raise refusal
         yield
@@ -76,6 +93,18 @@ async def _held(db_path: Path, name: str, kind: int, refusal: BatchInUse) -> Asy
         yield
     finally:
         _release(fd, path)
+
+
+async def _wait_for_rebuilding(db_path: Path) -> None:
+    """Not for long: only one that gives up at once lets others go on. Raises: BatchInUse."""
+    for _ in range(TRIES):
+        if not is_alive(db_path, REBUILD):
+            return
+        await asyncio.sleep(PAUSE_S)
+    raise BatchInUse(
+        f"{db_path}: another command rebuilds it from a checkpoint",
+        hint="run the same command again when that one has ended",
+    )
 
 
 async def _acquire(path: Path, kind: int, refusal: BatchInUse) -> int:
