@@ -6,14 +6,19 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gs_video_report.batch import batch_lock
 from gs_video_report.batch.batch_lock import rebuilding, rewriting, working_on
+from gs_video_report.batch.data_models import BatchOptions, BatchRow, BatchStatus
+from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.process_lock import remove_dead, workers_dir
+from gs_video_report.batch.processor import BatchProcessor
+from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import BatchInUse
+from gs_video_report.terminal.printer import Printer
 
 
 @pytest.fixture
@@ -94,3 +99,22 @@ async def test_nobody_begins_on_a_database_while_it_is_rebuilt(
         assert not lock_file.exists()
     async with hold(tmp_path / "q.db", "b1"):
         assert lock_file.exists()
+
+
+async def test_a_database_that_was_rebuilt_since_it_was_opened_is_not_worked_on(
+    tmp_path: Path,
+) -> None:
+    """What a run did went into the file that was moved aside."""
+    path = tmp_path / "tasks.db"
+    async with await Database.open(path) as before:
+        before.check_in_place()
+        row = BatchRow("ab12cd34", "t", "key", BatchStatus.INITIALIZING, BatchOptions(), {})
+        await TaskQueue(before).create_batch(row)
+        async with rebuilding(path):
+            for side in tmp_path.glob("tasks.db*"):
+                side.rename(tmp_path / side.name.replace("tasks.db", "kept.db"))
+            async with await Database.open(path) as rebuilt:
+                rebuilt.check_in_place()
+        with pytest.raises(BatchInUse, match="put a rebuilt database in its place"):
+            await BatchProcessor(before, row, cast(Printer, None)).run()
+    assert not workers_dir(path).exists()

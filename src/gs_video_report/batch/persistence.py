@@ -28,7 +28,7 @@ from gs_video_report.batch.database_open import (
     open_writer,
 )
 from gs_video_report.batch.group_commit import Batcher, Many, Work
-from gs_video_report.errors import DatabaseReadOnly
+from gs_video_report.errors import BatchInUse, DatabaseReadOnly
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -53,6 +53,7 @@ class Database:
         self._batcher = batcher
         self._pid = os.getpid()
         self._closed = False
+        self._place = _place_of(path)
 
     @classmethod
     async def open(
@@ -104,6 +105,17 @@ class Database:
     def read_only(self) -> bool:
         """True when `write()` is refused."""
         return self._batcher is None
+
+    def check_in_place(self) -> None:
+        """For who has just got a lock that keeps others from rebuilding the file.
+
+        Raises: BatchInUse when that was done since it was opened: this one is not read any more.
+        """
+        if self._place is None or _place_of(self.path) != self._place:
+            raise BatchInUse(
+                f"{self.path}: another command has put a rebuilt database in its place",
+                hint="run the same command again",
+            )
 
     async def wait_longer(self, busy_timeout_s: float) -> None:
         """From now on let each write wait so long for another program's lock.
@@ -199,3 +211,12 @@ class Database:
             raise RuntimeError("the database is closed")
         if self._pid != os.getpid():
             raise RuntimeError("a database connection must not cross a fork; open it anew")
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    """Which file has the name now; None: it cannot be told."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
