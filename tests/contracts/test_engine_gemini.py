@@ -763,7 +763,7 @@ async def note_remarks(on: Bench) -> None:
 async def test_an_only_key_that_is_spent_is_not_asked_about_a_recording_that_is_there_already(
     tmp_path: Path, fake: FakeGemini
 ) -> None:
-    """Pins: only the upload was held back; with one of an earlier run, the question was sent."""
+    """Nor with a question that needs no recording: its limiter knows of the reset."""
     fake.fail("generate", "quota_day")
     talk, now = recording(tmp_path), datetime.now(UTC)
     async with bench(tmp_path / "db", fake.url) as on:
@@ -772,12 +772,14 @@ async def test_an_only_key_that_is_spent_is_not_asked_about_a_recording_that_is_
         assert fake.count("start") == 1
         await note_remarks(on)
     seen = len(fake.log)
-    async with bench(tmp_path / "db", fake.url) as on:
+    limiter = ApiLimiter()
+    async with bench(tmp_path / "db", fake.url, limiter=limiter) as on:
         on.engine.recall(await spent_keys(TaskQueue(on.db), now))
         with pytest.raises(LimitReached) as caught:
             await on.analyze(talk)
         assert caught.value.resume_at is not None
         assert fake.log[seen:] == []
+        assert limiter._bucket(on.engine.buckets[0]).exhausted_until == next_reset(now)
 
 
 async def test_an_only_key_that_is_spent_costs_a_later_process_nothing_before_its_reset(

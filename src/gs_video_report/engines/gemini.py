@@ -319,7 +319,7 @@ class GeminiEngine:
         self, ctx: TaskContext, key: _Key, media: MediaInfo
     ) -> tuple[Answer, Reading]:
         if self._is_single and key.spent_until is not None and not key.is_fresh(datetime.now(UTC)):
-            # an upload of an earlier run would lead past the check of `_checked`
+            # questions without a recording do not pass the check of `_checked`
             ctx.limiter.exhaust(bucket_name(self.options.model, key.id), key.spent_until)
         async with self._connected(key) as link:
             upload = self.uploads.enter(ctx, link)
