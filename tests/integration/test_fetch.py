@@ -16,12 +16,15 @@ import pytest
 from gs_video_report.batch.commands import retry
 from gs_video_report.batch.data_models import BatchOptions, TaskStatus
 from gs_video_report.batch.planner import merge_options
+from gs_video_report.batch.repair import Mender
 from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.fetch import safe_stem, url_fingerprint
 from gs_video_report.errors import BlockedAddressError, DownloadError, DownloadRefused
 from gs_video_report.media import site_session, site_video
 from gs_video_report.media.download_settings import DownloadSettings
 from gs_video_report.media.probe import probe
+from gs_video_report.report.model import VideoReport
 from tests.fakes.web import WebServer
 from tests.support.fetching import (
     MANIFEST,
@@ -118,6 +121,40 @@ async def test_a_lost_artifact_is_fetched_again(web: WebServer, made: Bench) -> 
     await made.run([url], "aaaa0001", download=HERE)
     made.cache.clear()
     assert await made.run([url], "aaaa0002", download=HERE) == {1: DONE}
+
+
+class RememberingEngine(LookingEngine):
+    """Looks once at a recording; the journal knows it from then on."""
+
+    async def analyze(self, ctx: TaskContext) -> VideoReport:
+        async def look() -> Any:
+            return (await super(RememberingEngine, self).analyze(ctx)).to_dict()
+
+        return VideoReport.from_dict(await ctx.step("look", look, params={}))
+
+
+async def test_a_lost_report_of_an_address_is_made_again_without_the_line_or_the_recording(
+    web: WebServer, made: Bench
+) -> None:
+    """Pins: the journal was not asked for addresses: the recording was downloaded again."""
+    made.engine = RememberingEngine()
+    assert await made.run([web.url("/v/talk.mp4")], download=HERE) == {1: DONE}
+    (before,) = made.reports()
+    (path,) = (made.folder / "out").rglob("*.json")
+    path.unlink()
+    for stored in [p for p in made.cache.root.rglob("*") if p.is_file()]:
+        stored.unlink()
+    asked = len(web.log)
+    queue = TaskQueue(made.db)
+    row = await queue.get_batch("ab12cd34")
+    (task,) = [task async for task in queue.iter_tasks(row.batch_id)]
+    mender = Mender(queue, row, made.compute, made.cache, lambda name: made.engine)
+    done = await mender.mend_all([task])
+    assert (done.mended, done.left) == ([task.ref], [])
+    assert len(web.log) == asked
+    (after,) = made.reports()
+    assert after["media"] == before["media"]
+    assert made.leftovers() == []
 
 
 async def test_one_refused_address_fails_alone_with_its_reason(web: WebServer, made: Bench) -> None:

@@ -28,10 +28,11 @@ from gs_video_report.engines.fetch import (
     FetchContext,
     Fetched,
     fetch_media,
+    recall_media,
     url_fingerprint,
     youtube_id,
 )
-from gs_video_report.errors import EmptyFileError, from_os_error
+from gs_video_report.errors import EmptyFileError, ReportDamaged, from_os_error
 
 
 @dataclass(slots=True)
@@ -64,6 +65,30 @@ class AttemptSource:
             self.control.waiting(time.monotonic(), False)
         return self.fetched
 
+    async def recall(
+        self, compute: ComputeBackend, progress: Callable[[str, float, float], None]
+    ) -> Fetched:
+        """What the report was made from, as the journal tells; its files may be gone.
+
+        Raises: ReportDamaged when the journal does not know it, or another recording is there.
+        """
+        steps = self._steps()
+        found = await recall_media(self._fetch_context(compute, progress), steps.known)
+        if found is None:
+            raise ReportDamaged(
+                "what was downloaded for this report is not in the journal any more"
+            )
+        if self.task.result is None or found.fingerprint != self.task.result.fingerprint:
+            raise ReportDamaged(
+                "the address has given another recording since this report was made"
+            )
+        self.fetched = found
+        return found
+
+    def _steps(self) -> JournaledSteps:
+        of_address = url_fingerprint(self.task.video.source)
+        return JournaledSteps(self.journal, self.task, self.control, self.cache, of_address)
+
     def _fetch_context(
         self, compute: ComputeBackend, progress: Callable[[str, float, float], None]
     ) -> FetchContext:
@@ -74,7 +99,7 @@ class AttemptSource:
             scope=task.batch_id,
             view=self.view,
             options=asdict(self.options),
-            step=JournaledSteps(self.journal, task, self.control, self.cache, url_fingerprint(url)),
+            step=self._steps(),
             compute=GatedCompute(compute, self.control, urlsplit(url).hostname or ""),
             cache=self.cache,
             progress=progress,

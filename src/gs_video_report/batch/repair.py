@@ -1,11 +1,13 @@
 """`gsvr batch verify --repair`: damaged reports are made whole again; their tasks stay finished.
 
 Order of ways: from the JSON of the report, while that is as it was written (no recording, no
-engine); from the journaled steps of its content (no recording); on this machine from the recording,
-while that is the same. A report that none of them brings back keeps its task, its result and what
-there is of its files.
+engine); from the journaled steps of its content (no recording, no line); on this machine from the
+recording, while that is the same: an address whose file is not cached any more is downloaded again
+for that. A report that none of them brings back keeps its task, its result and what there is of
+its files.
 Its caller holds the batch alone (`batch_lock.rewriting`).
-Never: sends anything anywhere, puts a task back into the queue, makes a report of another content.
+Never: asks a service about a recording, puts a task back into the queue, makes a report of another
+content.
 Raises: DiskFullError, OutputNotWritable; what a compute process raises beyond a recording.
 """
 
@@ -20,7 +22,6 @@ from gs_video_report.batch.data_models import (
     FILES,
     PAGES,
     BatchRow,
-    InputType,
     OutputFile,
     TaskResult,
     VideoTask,
@@ -134,11 +135,10 @@ class Mender:
 
     async def _anew(self, task: VideoTask) -> None:
         """Raises: ReportDamaged."""
-        is_file = task.video.input_type == InputType.FILE
         is_local = result_of(task).engine == LOCAL
         reasons = []
         for from_journal in (True, False):
-            if not (is_file if from_journal else is_local):
+            if not (from_journal or is_local):
                 continue
             try:
                 again = await self._way(result_of(task).engine, from_journal)

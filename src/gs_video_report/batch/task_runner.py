@@ -126,10 +126,10 @@ class _Attempt:
         output = AttemptOutput(task, shared.options, template)
         compute = MeteredCompute(shared.compute, self.control)
         with ExitStack() as pins:
-            if shared.content_of is None and self._is_fetched_first():
-                fetched = await self.source.fetch(
-                    shared.fetch_compute or shared.compute, self.stages.progress
-                )
+            if self._is_fetched_first():
+                only_known = shared.content_of is not None
+                bring = self.source.recall if only_known else self.source.fetch
+                fetched = await bring(shared.fetch_compute or shared.compute, self.stages.progress)
                 pins.enter_context(shared.cache.pin(fetched.keys))
             self.stages.progress(Stage.PROBE, 0, 0)
             fingerprint = await self._identify(compute)

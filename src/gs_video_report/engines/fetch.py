@@ -17,7 +17,7 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -36,6 +36,8 @@ STEP_VERSION = 1
 MAX_PROCESSES = 4
 """Downloads side by side; more would only share the same line."""
 _NAME_BYTES = 100
+Known = Callable[[str, Mapping[str, Any]], Awaitable[dict[int, Any]]]
+"""See `TaskContext.known`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +104,35 @@ async def fetch_media(ctx: FetchContext) -> Fetched:
     ctx.progress(STAGE, 0, 0)
     found = await _locate(ctx)
     wanted = _wanted(ctx.options)
-    params = {
-        "v": STEP_VERSION,
-        "version": found["version"] or f"batch {ctx.scope}",
-        "format": str(dict(ctx.options.get("download") or {}).get("format") or ""),
-        **(wanted if found["kind"] == fetch_jobs.SITE else {}),
-    }
+    params = _params(ctx, found)
     folder = _folder_name(ctx.url, params)
     value: dict[str, Any] = await ctx.step(
         STAGE, lambda: _fetch(ctx, found["kind"], folder, wanted), params=params, artifacts=_keys
     )
     await asyncio.to_thread(lambda: discard_folder(ctx.cache.work_dir(folder)))
-    path = await asyncio.to_thread(_link, ctx.cache, ctx.view, value)
+    return await _here(ctx, value, _keys(value))
+
+
+async def recall_media(ctx: FetchContext, known: Known) -> Fetched | None:
+    """What the journal knows of an earlier fetch; nothing is downloaded, so files may be missing.
+
+    None when it knows nothing of it any more.
+    """
+    looked = {} if ctx.youtube else await known("locate", _look_params(ctx))
+    if not (ctx.youtube or looked):
+        return None
+    found: dict[str, Any] = looked[0] if looked else await _locate(ctx)
+    value = (await known(STAGE, _params(ctx, found))).get(0)
+    if value is None:
+        return None
+    return await _here(ctx, value, [key for key in _keys(value) if ctx.cache.has(key)])
+
+
+async def _here(ctx: FetchContext, value: Mapping[str, Any], keys: list[str]) -> Fetched:
+    path = await asyncio.to_thread(_link, ctx.cache, ctx.view, value, keys)
     return Fetched(
         path=path,
-        keys=tuple(_keys(value)),
+        keys=tuple(keys),
         fingerprint=value["sha256"],
         name=value["name"],
         metadata=_metadata(value),
@@ -129,9 +145,23 @@ async def _locate(ctx: FetchContext) -> dict[str, Any]:
     found: dict[str, Any] = await ctx.step(
         "locate",
         lambda: _run(ctx, fetch_jobs.locate, ctx.url, _download_options(ctx)),
-        params={"v": STEP_VERSION, "scope": ctx.scope},
+        params=_look_params(ctx),
     )
     return found
+
+
+def _look_params(ctx: FetchContext) -> dict[str, Any]:
+    return {"v": STEP_VERSION, "scope": ctx.scope}
+
+
+def _params(ctx: FetchContext, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Key of the fetch: what was found at the address, and what of it is wanted."""
+    return {
+        "v": STEP_VERSION,
+        "version": found["version"] or f"batch {ctx.scope}",
+        "format": str(dict(ctx.options.get("download") or {}).get("format") or ""),
+        **(_wanted(ctx.options) if found["kind"] == fetch_jobs.SITE else {}),
+    }
 
 
 def _wanted(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,14 +216,18 @@ def _metadata(value: Mapping[str, Any]) -> dict[str, str]:
 # --- names for the stored files ----------------------------------------------------------------
 
 
-def _link(cache: ArtifactStore, view: str, value: Mapping[str, Any]) -> str:
-    """Links in `work/<view>`: the recording under its name, its subtitles beside it."""
+def _link(cache: ArtifactStore, view: str, value: Mapping[str, Any], keys: list[str]) -> str:
+    """Links in `work/<view>`: the recording under its name, its subtitles beside it.
+
+    Only what is in `keys` gets one.
+    """
     folder = cache.work_dir(view)
     suffix = PurePath(value["key"]).suffix
     stem = safe_stem(value["name"])
     path = folder / f"{stem}{suffix}"
-    _point(path, cache.path(value["key"]))
-    for text in value["subtitles"]:
+    if value["key"] in keys:
+        _point(path, cache.path(value["key"]))
+    for text in (text for text in value["subtitles"] if text["key"] in keys):
         words = [stem, text["language"], *(["auto"] if text["automatic"] else [])]
         name = ".".join(words) + PurePath(text["key"]).suffix
         _point(folder / name, cache.path(text["key"]))
