@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
+from gs_video_report.batch.data_models import BatchOptions, NewTask, TaskStatus, VideoInput
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.restore import open_or_restore
+from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import DatabaseCorrupt, NotFoundError
-from tests.support.queue import BATCH, FakeClock, open_queue
+from tests.support.queue import BATCH, FakeClock, batch, open_queue, result
 
 
 async def damaged_database(folder: Path) -> Path:
@@ -52,3 +57,32 @@ async def test_a_damaged_database_without_a_checkpoint_stays_where_it_is(tmp_pat
         await open_or_restore(path, "latest")
     assert database_threads() == before
     assert path.read_bytes() == content
+
+
+async def test_a_damaged_report_is_done_again_only_where_that_is_sure_and_free(
+    tmp_path: Path,
+) -> None:
+    """Pins: all were given up, also one whose recording is gone, and one that was paid for."""
+    queue = TaskQueue(await Database.open(tmp_path / "gsvr.db"), clock=FakeClock())
+    await queue.create_batch(batch(options=BatchOptions(output_dir=str(tmp_path / "out"))))
+    here, gone = tmp_path / "here.mp4", tmp_path / "gone.mp4"
+    here.write_bytes(b"video")
+    made = [(here, "plain", "local"), (gone, "plain", "local"), (here, "other", "gemini")]
+    await queue.add_tasks(
+        BATCH, [NewTask(VideoInput(str(path)), template) for path, template, _ in made]
+    )
+    with ProcessLock(queue.db.path) as lock:
+        for task in await queue.claim(BATCH, f"{lock.process_id}/w0", len(made), 60):
+            engine = made[task.seq - 1][2]
+            await queue.complete(task, replace(result(), engine=engine))
+    await CheckpointManager(queue).write(BATCH, "test")
+    await queue.db.close()
+    queue.db.path.unlink()
+    database, opened = await open_or_restore(queue.db.path, "latest")
+    states = {t.seq: t.status async for t in TaskQueue(database).iter_tasks(BATCH)}
+    await database.close()
+    assert states == {1: TaskStatus.PENDING, 2: TaskStatus.COMPLETED, 3: TaskStatus.COMPLETED}
+    assert opened is not None
+    assert opened.notes[1].startswith("1 finished reports are not on disk as they were; they are")
+    assert f"left so ({BATCH}:2, {BATCH}:3)" in opened.notes[2]
+    assert "gsvr batch verify --repair" in opened.notes[2]

@@ -2,7 +2,9 @@
 
 Rule: a sound database is the newer truth and a checkpoint only names the batch. A database that is
 missing, or that is damaged (it is moved aside, never deleted), is rebuilt from the checkpoint, and
-the outputs on disk are checked by size and SHA-256: what does not match is done again.
+the outputs on disk are checked by size and SHA-256. What does not match is done again where that is
+sure and free: on this machine, from a file that is there. Any other report stays finished: it is
+not given up for a recording that is gone, nor paid for twice, and `verify --repair` looks after it.
 One process at a time does so, and only while no other works with the file.
 Raises: NotFoundError, CheckpointError, DatabaseCorrupt (no usable checkpoint), BatchInUse.
 """
@@ -20,11 +22,16 @@ from gs_video_report.batch.checkpoint_manager import (
     verify_outputs,
 )
 from gs_video_report.batch.clock import utc_now
-from gs_video_report.batch.data_models import TaskStatus
+from gs_video_report.batch.data_models import InputType, TaskResult, VideoTask
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.planner import OpenedBatch
+from gs_video_report.batch.quality import DONE
+from gs_video_report.batch.repair import LOCAL
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import DatabaseCorrupt, NotFoundError
+
+SHOWN = 5
+"""Damaged reports that are named."""
 
 
 async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch | None]:
@@ -119,27 +126,42 @@ async def _restore_into(
     manager = CheckpointManager(queue, default_directory(path))
     row = await manager.restore(checkpoint, queue)
     await queue.pages_written(row.batch_id)  # or as good as: a run follows, which writes them
-    lost = await _recheck(queue, row.batch_id, Path(row.options.output_dir))
-    if lost:
-        notes.append(f"{lost} finished reports are not on disk as they were; they are made again")
+    notes += await _recheck(queue, row.batch_id, Path(row.options.output_dir))
     return OpenedBatch(row, "restored", notes)
 
 
-async def _recheck(queue: TaskQueue, batch_id: str, output_dir: Path) -> int:
-    """Requeue completed tasks whose outputs are missing or altered."""
-    done = {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
-    broken: list[int] = []
-    async for task in queue.iter_tasks(batch_id, done):
-        sound = task.result is not None and not await asyncio.to_thread(
-            verify_outputs, task.result, output_dir
+async def _recheck(queue: TaskQueue, batch_id: str, output_dir: Path) -> list[str]:
+    """Requeue completed tasks whose outputs are missing or altered; what became of them."""
+    again: list[int] = []
+    left: list[str] = []
+    async for task in queue.iter_tasks(batch_id, set(DONE)):
+        if task.result is None:
+            again.append(task.task_id)
+        elif await asyncio.to_thread(verify_outputs, task.result, output_dir):
+            if await asyncio.to_thread(_is_made_again, task, task.result):
+                again.append(task.task_id)
+            else:
+                left.append(task.ref)
+    notes = []
+    if again:
+        lost = await queue.requeue(
+            batch_id, statuses=set(DONE), task_ids=again, reason="outputs missing or altered"
         )
-        if not sound:
-            broken.append(task.task_id)
-    if not broken:
-        return 0
-    return await queue.requeue(
-        batch_id, statuses=done, task_ids=broken, reason="outputs missing or altered"
-    )
+        notes.append(f"{lost} finished reports are not on disk as they were; they are made again")
+    if left:
+        notes.append(
+            f"{len(left)} finished reports are not on disk as they were and were left so "
+            f"({', '.join(left[:SHOWN])}{', ...' if len(left) > SHOWN else ''}): their recordings "
+            "are not here, or a service wrote them; gsvr batch verify --repair makes whole what it "
+            "can"
+        )
+    return notes
+
+
+def _is_made_again(task: VideoTask, result: TaskResult) -> bool:
+    """Whether a run would surely bring the report back, and for nothing."""
+    is_file = task.video.input_type is InputType.FILE
+    return result.engine == LOCAL and is_file and Path(task.video.source).is_file()
 
 
 def _find(path: Path, ref: str) -> Checkpoint:
