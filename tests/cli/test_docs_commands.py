@@ -283,9 +283,9 @@ def engine_is_chosen(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sparing(commands: list[str]) -> list[Any]:
-    """Every third of the whole batches runs by default, the others in the long form (`-m slow`)."""
+    """Every sixth of the whole batches runs by default, the others in the long form (`-m slow`)."""
     whole = [c for c in commands if re.match(r"gsvr (batch process|video) ", c)]
-    late = {c for number, c in enumerate(whole) if number % 3}
+    late = {c for number, c in enumerate(whole) if number % 6}
     return [pytest.param(c, marks=pytest.mark.slow) if c in late else c for c in commands]
 
 

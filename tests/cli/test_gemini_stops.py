@@ -114,6 +114,7 @@ def test_money_of_an_unanswered_request_is_told_apart_from_the_rest(
     assert "got no answer" in gsvr("batch", "status", "latest").out
 
 
+@pytest.mark.slow
 def test_videos_whose_answers_are_paid_become_reports_although_the_day_is_spent(
     gsvr: Gsvr, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_second_hearing_mends_the_doubtful_part_only_and_only_once(
     assert text_of(report_in(doubtful)) == text_of(after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
     [
@@ -171,6 +172,7 @@ def test_a_report_whose_recording_is_gone_stays_as_it_was(doubtful: Path, gsvr: 
     assert "1 done" in gsvr("batch", "status").out
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_ends_the_run_in_its_own_words(
     doubtful: Path, gsvr: Gsvr
 ) -> None:

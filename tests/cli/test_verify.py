@@ -216,6 +216,7 @@ def test_the_same_command_again_ends_what_a_killed_repair_left_of_the_pages(
     assert gsvr("batch", "verify").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"),
     [

@@ -50,6 +50,7 @@ def test_two_resumes_of_one_batch_share_it_and_both_end_well(
     assert oracle.check(interrupted, reference) == []
 
 
+@pytest.mark.slow
 def test_cancel_and_retry_during_a_run_leave_whole_reports_and_no_lease(
     scene: Scene, reference: Scene
 ) -> None:
