@@ -28,6 +28,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.support.queue import FakeClock
+
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import (
     BatchOptions,
@@ -59,26 +61,6 @@ STEP_VALUE = {
     "segments": [[n * 2.0, n * 2.0 + 1.9, 0.93] for n in range(14)],
 }
 """As large as the text of a chunk with some of its times."""
-
-
-@dataclass
-class DayClock:
-    """Both clocks stand still until the day goes on."""
-
-    wall: int = 1_763_809_200_000
-    boot: int = 1_000_000
-    boot_id: str = "boot-1"
-
-    def wall_ms(self) -> int:
-        return self.wall
-
-    def boot_ms(self) -> int:
-        return self.boot
-
-    def pass_s(self, seconds: float) -> None:
-        """Time passes."""
-        self.wall += round(seconds * 1000)
-        self.boot += round(seconds * 1000)
 
 
 @dataclass
@@ -131,7 +113,7 @@ class Day:
         self.seconds = round(hours * HOUR_S)
         self.pace_s = self.seconds * IN_FLIGHT / tasks / (steps + 1) * 0.93
         """Between two steps of a video; a little faster than needed, as the end must be reached."""
-        self.clock = DayClock()
+        self.clock = FakeClock()
         self.path = folder / "batch_tasks.db"
         self.figures = Figures()
         self.slots: dict[int, Slot] = {}

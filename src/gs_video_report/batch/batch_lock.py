@@ -1,8 +1,9 @@
 """Who may change the finished reports of a batch: many runs at a time, or one rewriting command.
 
 Truth: a kernel lock on `.<db name>.workers/batch-<id>.lock` beside the database. Runs share it; a
-command that writes finished reports anew (a second hearing, rendering in place, rebuilding a
-database) has it alone. The kernel drops it with the process, whatever ended it.
+command that writes finished reports or their rows anew (a second hearing, a repair, a rendering)
+has it alone. `rebuild.lock` is held by who puts another file in the place of the database. The
+kernel drops both with the process, whatever ended it.
 Order: as in `process_lock`: created, locked, then checked to be still the file with its name; it is
 unlinked only by who has it alone. Who takes a batch has its own lock first and then looks for a
 rebuilding; who rebuilds has that lock first and then looks for others: one of them sees the other.
@@ -47,8 +48,7 @@ async def working_on(db_path: Path, batch_id: str) -> AsyncIterator[None]:
         f"the finished reports of batch {batch_id} are being written anew by another command",
         hint="run the same command again when that one has ended",
     )
-    async with _held(db_path, f"batch-{batch_id}", fcntl.LOCK_SH, refusal):
-        await _wait_for_rebuilding(db_path)
+    async with _batch(db_path, batch_id, fcntl.LOCK_SH, refusal):
         yield
 
 
@@ -62,8 +62,7 @@ async def rewriting(db_path: Path, batch_id: str) -> AsyncIterator[None]:
         f"a process works on batch {batch_id}, so its reports may still change",
         hint="wait until it ends, or pause it first",
     )
-    async with _held(db_path, f"batch-{batch_id}", fcntl.LOCK_EX, refusal):
-        await _wait_for_rebuilding(db_path)
+    async with _batch(db_path, batch_id, fcntl.LOCK_EX, refusal):
         yield
 
 
@@ -82,6 +81,15 @@ async def rebuilding(db_path: Path) -> AsyncIterator[None]:
         others = [f for f in workers_dir(db_path).glob("*.lock") if f.stem != REBUILD]
         if others:
             raise refusal
+        yield
+
+
+@asynccontextmanager
+async def _batch(
+    db_path: Path, batch_id: str, kind: int, refusal: BatchInUse
+) -> AsyncIterator[None]:
+    async with _held(db_path, f"batch-{batch_id}", kind, refusal):
+        await _wait_for_rebuilding(db_path)
         yield
 
 

@@ -32,7 +32,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines.base import Engine, TaskContext
 from gs_video_report.errors import PermanentError, ReportDamaged
 from gs_video_report.report.model import VideoReport
-from gs_video_report.templates.loader import load_template
+from gs_video_report.templates.loader import template_loader
 
 
 class InPlace:
@@ -59,7 +59,7 @@ class InPlace:
         self._runner = BatchTaskRunner(
             engine=cast(Engine, _Announcing(engine, queue)),
             options=replace(options, skip_existing=False),
-            template_of=lambda name: load_template(name, options.user_templates),
+            template_of=template_loader(options.user_templates),
             queue=cast(TaskQueue, _Bystander(queue)),
             journal=kind(queue.db),
             compute=compute,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.limits import (
@@ -31,7 +30,7 @@ from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.engines.base import Engine, Recalling
 from gs_video_report.errors import GsvrError
-from gs_video_report.templates.loader import Template, load_template
+from gs_video_report.templates.loader import Template, template_loader
 
 
 @dataclass(slots=True)
@@ -177,15 +176,3 @@ async def recall(engine: Engine, queue: TaskQueue) -> None:
     """Tell an engine with keys which of them earlier processes found spent."""
     if isinstance(engine, Recalling):
         engine.recall(await spent_keys(queue, datetime.now(UTC)))
-
-
-def template_loader(folder: Path | None) -> Callable[[str], Template]:
-    """Loads each template once; `folder` holds the user's own."""
-    known: dict[str, Template] = {}
-
-    def load(name: str) -> Template:
-        if name not in known:
-            known[name] = load_template(name, folder)
-        return known[name]
-
-    return load

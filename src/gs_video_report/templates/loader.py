@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,18 @@ def load_template(name: str, user_dir: Path | None = None) -> Template:
             if path.is_file():
                 return parse_template(_read(path), str(path), name)
     raise _unknown(name, user_dir)
+
+
+def template_loader(folder: Path | None) -> Callable[[str], Template]:
+    """Loads each template once; `folder` holds the user's own."""
+    known: dict[str, Template] = {}
+
+    def load(name: str) -> Template:
+        if name not in known:
+            known[name] = load_template(name, folder)
+        return known[name]
+
+    return load
 
 
 def list_templates(user_dir: Path | None = None) -> list[Template]:
