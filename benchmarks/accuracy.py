@@ -33,11 +33,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.media.asr import detect_language, transcribe_chunk
-from gs_video_report.media.asr_models import resolve_model
 from gs_video_report.media.audio import SAMPLE_BYTES, SAMPLE_RATE, extract_audio
 from gs_video_report.media.probe import probe
-from gs_video_report.media.vad import plan_speech
+from gs_video_report.media.speech.asr import detect_language, transcribe_chunk
+from gs_video_report.media.speech.asr_models import resolve_model
+from gs_video_report.media.speech.vad import plan_speech
 
 BY_CHARACTER = frozenset({"zh", "ja", "ko", "th", "yue"})
 PAUSE_S = 0.4

@@ -42,10 +42,10 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.event_reads import events_after, newest_event_id
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.queue.event_reads import events_after, newest_event_id
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.worker_pool import HEARTBEAT_S, LEASE_S
 

@@ -38,7 +38,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.accuracy import edit_distance, ours, units
-from gs_video_report.media.asr_models import resolve_model
+from gs_video_report.media.speech.asr_models import resolve_model
 
 SAID_CHARACTERS = 2000
 """Of a contestant that failed, the end of what it said."""

@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.mixed import Clip, Mixed, Part, clips_of, errors, make
-from gs_video_report.media import asr, whisper
-from gs_video_report.media.asr_models import resolve_model
 from gs_video_report.media.audio import extract_audio
-from gs_video_report.media.encoder import ROOM_S, SHORT_S, WHOLE_ROOM_S, room_of
-from gs_video_report.media.vad import plan_speech
+from gs_video_report.media.speech import asr, whisper
+from gs_video_report.media.speech.asr_models import resolve_model
+from gs_video_report.media.speech.encoder import ROOM_S, SHORT_S, WHOLE_ROOM_S, room_of
+from gs_video_report.media.speech.vad import plan_speech
 
 NEVER = 2.0
 """No probability is as high: every stretch is heard in the language of the recording."""

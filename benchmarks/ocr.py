@@ -29,7 +29,7 @@ sys.path[0:1] = [str(ROOT)]
 from benchmarks import slides_pages as sp  # noqa: E402
 from benchmarks.slides import EARLY_S, LATE_S, prepare, styles, truth_of  # noqa: E402
 from gs_video_report.media.ocr import read_slide  # noqa: E402
-from gs_video_report.media.slides import SlideParams, find_slides  # noqa: E402
+from gs_video_report.media.slides.find import SlideParams, find_slides  # noqa: E402
 
 DRAWN_SIZE = (1280, 720)
 

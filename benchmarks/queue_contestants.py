@@ -240,7 +240,7 @@ class Gsvr(Contestant):
 
     async def _run(self, ready: Callable[[int], None]) -> tuple[int, float]:
         from gs_video_report.batch.persistence import Database
-        from gs_video_report.batch.process_lock import ProcessLock
+        from gs_video_report.batch.store.process_lock import ProcessLock
         from gs_video_report.batch.task_queue import TaskQueue
 
         path = self.folder / "gsvr.db"

@@ -50,7 +50,7 @@ class Worked(Gsvr):
     async def _run(self, ready: Callable[[int], None]) -> Any:
         """Fill a new file; a turn on one that is there. Returns µs for each column."""
         from gs_video_report.batch.persistence import Database
-        from gs_video_report.batch.process_lock import ProcessLock
+        from gs_video_report.batch.store.process_lock import ProcessLock
         from gs_video_report.batch.task_queue import TaskQueue
 
         path = self.folder / "gsvr.db"

@@ -89,7 +89,7 @@ def score(finds: Sequence[float], truth: dict[str, Any]) -> Score:
 
 def run_gsvr(path: str, _setting: float | None) -> Callable[[], list[float]]:
     """Our detector, pictures and all."""
-    from gs_video_report.media.slides import SlideParams, find_slides
+    from gs_video_report.media.slides.find import SlideParams, find_slides
 
     def call() -> list[float]:
         with tempfile.TemporaryDirectory() as folder:

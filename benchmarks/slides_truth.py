@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.support.media_video import BY_NAME, STYLES, Style, make_video, score
 
-from gs_video_report.media.slides import SlideParams, find_slides
+from gs_video_report.media.slides.find import SlideParams, find_slides
 
 
 @dataclass(frozen=True)

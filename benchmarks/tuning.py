@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gs_video_report.batch.performance_optimizer import first_processes
 from gs_video_report.config_values import parse_size
-from gs_video_report.media.asr_models import resolve_model
+from gs_video_report.media.speech.asr_models import resolve_model
 
 LOOK_S = 0.2
 """Seconds between two looks at the memory of a run."""

@@ -25,8 +25,8 @@ from gs_video_report.batch.data_models import (
     VideoInput,
 )
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 
 BATCH = "7f3a91c2"

@@ -131,7 +131,7 @@ def open_log(config: Config, faces: Faces) -> Iterator[RunLog | None]:
     if not path:
         yield None
         return
-    from gs_video_report.batch.url_rules import redact
+    from gs_video_report.batch.inputs.url_rules import redact
     from gs_video_report.files import is_database
     from gs_video_report.run_log import RunLog
 
@@ -229,8 +229,8 @@ async def open_for_run(
     config: Config, command: ProcessCommand
 ) -> AsyncIterator[tuple[Database, OpenedBatch | None]]:
     """The database, rebuilt from a checkpoint when `--resume-from` needs that."""
+    from gs_video_report.batch.mend.restore import open_or_restore
     from gs_video_report.batch.persistence import Database
-    from gs_video_report.batch.restore import open_or_restore
 
     path = database_path(config)
     with place_told(config):

@@ -72,8 +72,8 @@ async def status(access: ProcessCommand, json: bool, ref: str, watch: bool) -> i
 
 async def watch(access: ProcessCommand, faces: Faces, ref: str) -> int:
     """`gsvr batch watch`: the live view of a batch that another process works on."""
-    from gs_video_report.batch.summary_reads import failure_groups
-    from gs_video_report.batch.watch import Watcher
+    from gs_video_report.batch.run.summary_reads import failure_groups
+    from gs_video_report.batch.view.watch import Watcher
 
     config = app.load(access)
     printer = app.printer_for(faces, config)
@@ -89,7 +89,7 @@ async def watch(access: ProcessCommand, faces: Faces, ref: str) -> int:
 async def _show_status(
     queue: TaskQueue, state: commands.BatchState, json: bool, *, clear: bool, tail: str
 ) -> None:
-    from gs_video_report.batch.summary_reads import failure_groups
+    from gs_video_report.batch.run.summary_reads import failure_groups
 
     batch_id = state.row.batch_id
     failures = await failure_groups(queue, batch_id)
@@ -132,7 +132,7 @@ async def show(access: ProcessCommand, json: bool, ref: str) -> int:
 
 
 async def _show_batch(access: ProcessCommand, json: bool, ref: str) -> int:
-    from gs_video_report.batch.event_reads import batch_story
+    from gs_video_report.batch.queue.event_reads import batch_story
     from gs_video_report.terminal.notices import story_line
 
     async with queue_of(app.load(access), read_only=True) as queue:
@@ -262,9 +262,9 @@ async def _stream(lines: AsyncIterator[str]) -> None:
 
 async def render(access: ProcessCommand, faces: Faces, ref: str, template: str | None) -> int:
     """`gsvr batch render`: 0 when all were rendered, 3 when some could not be."""
-    from gs_video_report.batch.batch_lock import rewriting
-    from gs_video_report.batch.finisher import settle
-    from gs_video_report.batch.render import render_batch
+    from gs_video_report.batch.mend.render import render_batch
+    from gs_video_report.batch.run.finisher import settle
+    from gs_video_report.batch.store.batch_lock import rewriting
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.files import sweep_temps
@@ -322,7 +322,7 @@ async def metrics(
     access: ProcessCommand, ref: str, *, json: bool, prometheus: bool, output: Path | None
 ) -> int:
     """`gsvr batch metrics`: one measurement, for people, as JSON, or for Prometheus."""
-    from gs_video_report.batch.metrics import measure, metrics_json
+    from gs_video_report.batch.view.metrics import measure, metrics_json
     from gs_video_report.files import write_atomic
 
     if json and prometheus:
@@ -333,7 +333,7 @@ async def metrics(
     async with queue_of(config, read_only=True) as queue:
         found = await measure(queue, ref)
     if prometheus:
-        from gs_video_report.batch.metrics_families import families
+        from gs_video_report.batch.view.metrics_families import families
         from gs_video_report.terminal.prometheus import exposition
 
         text = exposition(families(found))
@@ -358,10 +358,10 @@ async def metrics(
 
 async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
     """`gsvr quota`: today's usage per model and key, limits, money in doubt, keys that rest."""
-    from gs_video_report.batch.doubt import held_by_dead
-    from gs_video_report.batch.limiter_models import PACIFIC, day_start, next_day_start
-    from gs_video_report.batch.limits import bucket_config
-    from gs_video_report.batch.spending import iso_ms
+    from gs_video_report.batch.limiter.models import PACIFIC, day_start, next_day_start
+    from gs_video_report.batch.queue.doubt import held_by_dead
+    from gs_video_report.batch.queue.spending import iso_ms
+    from gs_video_report.batch.run.limits import bucket_config
     from gs_video_report.terminal.quota import (
         doubtful_lines,
         quota_lines,
@@ -396,8 +396,8 @@ async def quota(config_file: Path | None, db: str | None, json: bool) -> int:
 
 async def retry_spent(config_file: Path | None, db: str | None, json: bool) -> int:
     """`gsvr quota --retry-spent`: keys that were found spent are asked with again."""
-    from gs_video_report.batch.limits import KEY_MEMORY
-    from gs_video_report.batch.spending import iso_ms
+    from gs_video_report.batch.queue.spending import iso_ms
+    from gs_video_report.batch.run.limits import KEY_MEMORY
     from gs_video_report.terminal.quota import freed_lines
 
     command = ProcessCommand(flags={} if db is None else {"db": db}, config_file=config_file)
@@ -415,7 +415,7 @@ async def retry_spent(config_file: Path | None, db: str | None, json: bool) -> i
 
 async def release_doubtful(config_file: Path | None, db: str | None, json: bool, yes: bool) -> int:
     """`gsvr quota --release-doubtful`: what killed runs had set aside counts as not spent."""
-    from gs_video_report.batch.doubt import held_by_dead, let_go
+    from gs_video_report.batch.queue.doubt import held_by_dead, let_go
     from gs_video_report.terminal.quota import doubtful_lines
     from gs_video_report.terminal.styles import money
 

@@ -19,7 +19,7 @@ from gs_video_report.boundary import Faces
 from gs_video_report.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from gs_video_report.batch.relisten import RelistenReport
+    from gs_video_report.batch.mend.relisten import RelistenReport
     from gs_video_report.config import Config
     from gs_video_report.run_log import RunLog
 
@@ -32,7 +32,7 @@ BEST = 100.0
 
 async def quality(access: ProcessCommand, json: bool, ref: str, limit: int) -> int:
     """`gsvr batch quality`: reports in doubt, worst first; 3 if some cannot be read."""
-    from gs_video_report.batch.quality import batch_quality
+    from gs_video_report.batch.mend.quality import batch_quality
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.terminal import quality as face
     from gs_video_report.terminal.counter import counted
@@ -103,11 +103,11 @@ async def _heard_again(
     `given`: options of the batch that are others in this run.
     """
     from gs_video_report.app_verify import engine_of
-    from gs_video_report.batch.batch_lock import rewriting
-    from gs_video_report.batch.finisher import settle
-    from gs_video_report.batch.relisten import relisten_batch
-    from gs_video_report.batch.repair import Mender
-    from gs_video_report.batch.verify import cut_off
+    from gs_video_report.batch.mend.relisten import relisten_batch
+    from gs_video_report.batch.mend.repair import Mender
+    from gs_video_report.batch.mend.verify import cut_off
+    from gs_video_report.batch.run.finisher import settle
+    from gs_video_report.batch.store.batch_lock import rewriting
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.files import sweep_temps

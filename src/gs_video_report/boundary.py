@@ -4,7 +4,7 @@ Text goes to stderr; with `--json` the error is an object on stderr. A traceback
 `--verbose`; an unexpected error says so, and where to report it. Every secret of this process is
 blotted out of the whole, wherever it came from: words of servers and libraries may repeat it.
 A stop signal ends every command in good order: what was open is closed, and the exit code is 130 or
-143. (While a batch runs, it has its own handlers; see batch/stop_signals.py.)
+143. (While a batch runs, it has its own handlers; see batch/pool/stop_signals.py.)
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def needs_speech(config: Config) -> bool:
 
 
 def _speech_model(config: Config, bad: Status) -> Check:
-    from gs_video_report.media.asr_models import list_models
+    from gs_video_report.media.speech.asr_models import list_models
 
     wanted = str(config.value("asr_model"))
     if "/" in wanted:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gs_video_report.batch.process_lock import open_lock_file, workers_dir
+from gs_video_report.batch.store.process_lock import open_lock_file, workers_dir
 from gs_video_report.errors import ExitCode
 from tests.cli.conftest import MEDIA, Gsvr, run_gsvr
 

@@ -20,6 +20,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,13 +39,13 @@ from gs_video_report.batch.data_models import (
     BatchResult,
     BatchStatus,
 )
-from gs_video_report.batch.run_webhook import message_of
+from gs_video_report.batch.run.webhook import message_of
 from gs_video_report.batch.sql import schema
 from gs_video_report.cli import app
 from gs_video_report.config import load_config
 from gs_video_report.engines import registry
 from gs_video_report.errors import ExitCode
-from gs_video_report.media.net_guard import NetPolicy
+from gs_video_report.media.web.net_guard import NetPolicy
 from gs_video_report.templates import loader
 
 ROOT = Path(__file__).parents[2]
@@ -364,11 +365,11 @@ def test_stages_steps_and_modules_are_those_of_the_code() -> None:
     steps = text.partition("## The step journal")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", steps, re.MULTILINE)) == set(STEP_VERSIONS)
     inside = text.partition("### Inside `batch/`")[2].partition("\n## ")[0]
-    told = set(re.findall(r"`(\w+)/?`", inside)) | {"data_models", "snapshot", "__init__"}
-    assert {p.stem for p in (SRC / "batch").glob("*.py")} <= told, "name the new modules there"
+    told = set(re.findall(r"`(?:\w+/)?(\w+)/?`", inside)) | {"data_models", "__init__"}
+    assert {p.stem for p in (SRC / "batch").rglob("*.py")} <= told, "name the new modules there"
 
 
-PURE_OF_BATCH = {"data_models", "snapshot", "eta", "limiter_models"}
+PURE_OF_BATCH = {"data_models", "progress.snapshot", "progress.eta", "limiter.models"}
 """Values and arithmetic that other packages may use."""
 
 
@@ -389,8 +390,26 @@ def test_imports_point_one_way() -> None:
         allowed = PURE_OF_BATCH if package in ("report", "terminal", "engines") else set()
         for path in (SRC / package).rglob("*.py"):
             for module in _imports(path, top=False):
-                inside = re.match(r"gs_video_report\.batch\.(\w+)", module)
-                assert inside is None or inside[1] in allowed, f"{path.name} imports {module}"
+                inside = module.removeprefix("gs_video_report.batch.")
+                used = inside == module or any(f"{inside}.".startswith(f"{a}.") for a in allowed)
+                assert used, f"{path.name} imports {module}"
+
+
+def _room(module: str, package: str) -> str | None:
+    """The folder of `package` in which a module lies, or the module's own name."""
+    inside = module.removeprefix(f"gs_video_report.{package}.")
+    return None if inside == module else inside.split(".")[0]
+
+
+@pytest.mark.parametrize("package", ["batch", "media"])
+def test_folders_within_a_package_import_one_way(package: str) -> None:
+    uses: dict[str, set[str]] = {}
+    for path in (SRC / package).rglob("*.py"):
+        room = path.relative_to(SRC / package).parts[0].removesuffix(".py")
+        found = {_room(module, package) for module in _imports(path, top=False)}
+        uses.setdefault(room, set()).update(found - {None, room})  # type: ignore[arg-type]
+    assert sum(map(len, uses.values())) > 10
+    list(TopologicalSorter(uses).static_order())  # raises CycleError
 
 
 def test_heavy_packages_are_imported_inside_functions() -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.app_setup import config_set_key
-from gs_video_report.batch import doubt
-from gs_video_report.batch.doubt import held_by_dead, let_go
 from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.queue import doubt
+from gs_video_report.batch.queue.doubt import held_by_dead, let_go
 from gs_video_report.engine_access import read_key_file
 from gs_video_report.errors import UsageError
 from tests.cli.conftest import MEDIA, Answer, Gsvr
@@ -155,7 +155,7 @@ def test_what_a_killed_run_may_have_spent_is_shown_and_can_be_let_go(
 
 
 async def test_money_of_a_living_run_is_not_let_go(tmp_path: Path) -> None:
-    from gs_video_report.batch.process_lock import ProcessLock
+    from gs_video_report.batch.store.process_lock import ProcessLock
 
     database = await Database.open(tmp_path / "x.db")
     lock = ProcessLock(database.path)

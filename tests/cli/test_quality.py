@@ -16,10 +16,10 @@ import pytest
 
 from gs_video_report.app import ProcessCommand
 from gs_video_report.app_quality import retry_quality
-from gs_video_report.batch import rewrite
-from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.attempt.control import TaskControl
+from gs_video_report.batch.attempt.task_runner import BatchTaskRunner
 from gs_video_report.batch.data_models import BatchOptions, TaskResult, VideoTask
-from gs_video_report.batch.task_runner import BatchTaskRunner
+from gs_video_report.batch.mend import rewrite
 from gs_video_report.boundary import Faces
 from gs_video_report.errors import PermanentError
 from gs_video_report.media.audio import extract_audio

@@ -114,7 +114,7 @@ def test_cache_clear_empties_the_configured_folder_and_no_other(home: Path) -> N
 def test_models_are_looked_for_in_the_configured_cache(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.media import asr_models
+    from gs_video_report.media.speech import asr_models
 
     seen: list[Path] = []
     monkeypatch.setattr(asr_models, "list_models", lambda root: seen.append(root) or [])
@@ -126,7 +126,7 @@ def test_models_are_looked_for_in_the_configured_cache(
 def test_a_model_is_made_ready_in_the_configured_cache(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.media import asr_models
+    from gs_video_report.media.speech import asr_models
 
     seen: list[Path] = []
 

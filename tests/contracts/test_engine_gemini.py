@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.leftovers import take_away
-from gs_video_report.batch.limiter_models import BucketConfig
-from gs_video_report.batch.limits import SharedPurse, UsageLedger, spent_keys
-from gs_video_report.batch.spending import Spending
+from gs_video_report.batch.limiter.models import BucketConfig
+from gs_video_report.batch.queue.spending import Spending
+from gs_video_report.batch.run.leftovers import take_away
+from gs_video_report.batch.run.limits import SharedPurse, UsageLedger, spent_keys
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.engines import gemini_batch
 from gs_video_report.engines.base import MediaSource
-from gs_video_report.engines.gemini_errors import next_reset
+from gs_video_report.engines.gemini import half_price as gemini_batch
+from gs_video_report.engines.gemini.errors import next_reset
 from gs_video_report.errors import (
     AnswerUnusable,
     AuthenticationError,

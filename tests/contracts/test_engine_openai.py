@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from gs_video_report.batch.limiter_models import BucketConfig
+from gs_video_report.batch.limiter.models import BucketConfig
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.openai_client import ChatClient
-from gs_video_report.engines.openai_compatible import OpenAIEngine
-from gs_video_report.engines.openai_options import read_options
-from gs_video_report.engines.openai_request import Request, usage_of
+from gs_video_report.engines.openai.client import ChatClient
+from gs_video_report.engines.openai.engine import OpenAIEngine
+from gs_video_report.engines.openai.options import read_options
+from gs_video_report.engines.openai.request import Request, usage_of
 from gs_video_report.errors import (
     AuthenticationError,
     ConfigError,
@@ -566,7 +566,7 @@ async def test_openai_itself_needs_a_key() -> None:
 async def test_cost_limit_with_an_unknown_price_is_refused(
     fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.engines import openai_options
+    from gs_video_report.engines.openai import options as openai_options
 
     monkeypatch.setattr(openai_options, "_is_private", lambda host: False)
     options = {"base_url": fake.url, "model": "fake-large", "transcribe": "remote"}
@@ -613,7 +613,8 @@ async def test_blind_model_gets_no_pictures(fake: FakeOpenAI, bench: Bench, lect
 async def test_speech_can_be_heard_by_the_server(
     fake: FakeOpenAI, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.engines import openai_audio, stages
+    from gs_video_report.engines import stages
+    from gs_video_report.engines.openai import audio as openai_audio
 
     write_wav(tmp_path / "talk.wav", 20.0, 16_000)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gs_video_report.batch.data_models import TaskResult, Usage, VideoTask
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from tests.support.gemini import Bench, Recording, make_engine
 from tests.support.queue import BATCH

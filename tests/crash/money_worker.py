@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from gs_video_report.batch.data_models import BatchOptions
-from gs_video_report.batch.limiter_models import BucketConfig
-from gs_video_report.batch.limits import make_limiter, purse_of
+from gs_video_report.batch.limiter.models import BucketConfig
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.spending import Spending
+from gs_video_report.batch.queue.spending import Spending
+from gs_video_report.batch.run.limits import make_limiter, purse_of
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.config_values import Secret
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, today, with_prices
-from gs_video_report.engines.openai_client import ChatClient
-from gs_video_report.engines.openai_options import read_options
-from gs_video_report.engines.openai_request import Request
+from gs_video_report.engines.openai.client import ChatClient
+from gs_video_report.engines.openai.options import read_options
+from gs_video_report.engines.openai.request import Request
 from gs_video_report.errors import LimitReached
 from tests.fakes.openai import KEY
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gs_video_report.config_values import Secret
-from gs_video_report.engines.openai_compatible import OpenAIEngine
+from gs_video_report.engines.openai.engine import OpenAIEngine
 from tests.fakes.openai import KEY
 from tests.support.llm import Bench
 

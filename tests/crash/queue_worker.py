@@ -14,8 +14,8 @@ from pathlib import Path
 
 from gs_video_report.batch.data_models import TaskResult, VideoTask
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch.clock import SystemClock
 from gs_video_report.batch.data_models import BatchOptions, NewTask, VideoInput
 from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.store.clock import SystemClock
 from gs_video_report.batch.task_queue import TaskQueue
 from tests.fakes.gemini import FakeGemini
 from tests.fakes.gemini_handler import Request

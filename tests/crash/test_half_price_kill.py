@@ -24,7 +24,7 @@ pytest.importorskip("google.genai")
 
 PROGRAM = """
 import sys
-from gs_video_report.engines import gemini
+from gs_video_report.engines.gemini import engine as gemini
 gemini.POLL_S, gemini.SETTLE_S = 0.05, 0.3
 from gs_video_report.__main__ import main
 sys.argv[0] = "gsvr"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.media.asr_models import resolve_model
+from gs_video_report.media.speech.asr_models import resolve_model
 from tests.reliability import shim
 from tests.reliability.scene import Scene
 from tests.reliability.storm import Storm

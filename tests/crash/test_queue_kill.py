@@ -20,11 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gs_video_report.batch.clock import SystemClock
 from gs_video_report.batch.data_models import TaskResult, TaskStatus
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock, workers_dir
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.clock import SystemClock
+from gs_video_report.batch.store.process_lock import ProcessLock, workers_dir
 from gs_video_report.batch.task_queue import TaskQueue
 from tests.crash import queue_worker
 from tests.support.queue import BATCH, open_queue

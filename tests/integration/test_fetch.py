@@ -15,15 +15,15 @@ import pytest
 
 from gs_video_report.batch.commands import retry
 from gs_video_report.batch.data_models import BatchOptions, TaskStatus
+from gs_video_report.batch.mend.repair import Mender
 from gs_video_report.batch.planner import merge_options
-from gs_video_report.batch.repair import Mender
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.fetch import safe_stem, url_fingerprint
 from gs_video_report.errors import BlockedAddressError, DownloadError, DownloadRefused
-from gs_video_report.media import site_session, site_video
-from gs_video_report.media.download_settings import DownloadSettings
 from gs_video_report.media.probe import probe
+from gs_video_report.media.web import site_session, site_video
+from gs_video_report.media.web.settings import DownloadSettings
 from gs_video_report.report.model import VideoReport
 from tests.fakes.web import WebServer
 from tests.support.fetching import (
@@ -378,7 +378,7 @@ def test_a_video_above_the_limit_is_refused(web: WebServer, tmp_path: Path) -> N
 def test_without_yt_dlp_the_error_says_what_to_install(
     web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.media import site_session
+    from gs_video_report.media.web import site_session
 
     monkeypatch.setattr(site_session, "available", lambda: False)
     with pytest.raises(Exception, match="a package that is not installed") as caught:

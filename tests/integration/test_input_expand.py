@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.data_models import InputProblem, InputType, VideoInput
-from gs_video_report.batch.input_expand import expanded
 from gs_video_report.batch.input_parser import Found, InputSpec, scan
-from gs_video_report.batch.url_rules import parse_url
+from gs_video_report.batch.inputs.expand import expanded
+from gs_video_report.batch.inputs.url_rules import parse_url
 from gs_video_report.errors import BlockedAddressError, UsageError
-from gs_video_report.media import site_video
-from gs_video_report.media.download_settings import DownloadSettings
-from gs_video_report.media.site_list import is_list, may_be_list, videos_of
+from gs_video_report.media.web import site_video
+from gs_video_report.media.web.settings import DownloadSettings
+from gs_video_report.media.web.site_list import is_list, may_be_list, videos_of
 from tests.fakes.web import WebServer
 
 HERE: dict[str, Any] = {"allow_private_hosts": ["127.0.0.1"]}

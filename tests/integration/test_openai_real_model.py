@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.config_values import Secret
-from gs_video_report.engines.openai_compatible import OpenAIEngine
+from gs_video_report.engines.openai.engine import OpenAIEngine
 from gs_video_report.templates.loader import Template
 from tests.support.llm import SENTENCES, Bench, write_lecture
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.attempt_control import TaskControl, TaskRunner
+from gs_video_report.batch.attempt.control import TaskControl, TaskRunner
+from gs_video_report.batch.attempt.outage import ENGINE, Outage
+from gs_video_report.batch.attempt.task_runner import BatchTaskRunner
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchRow,
@@ -24,13 +26,11 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.outage import ENGINE, Outage
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.run_outcome import PoolOutcome, StopReason
+from gs_video_report.batch.pool.outcome import PoolOutcome, StopReason
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.task_runner import BatchTaskRunner
 from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.engines import jobs

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.attempt_calls import MeteredLimiter
-from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.attempt.calls import MeteredLimiter
+from gs_video_report.batch.attempt.control import TaskControl
+from gs_video_report.batch.attempt.outage import Outage
 from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchOptions,
@@ -24,10 +25,9 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.outage import Outage
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.run_outcome import StopReason
+from gs_video_report.batch.pool.outcome import StopReason
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.errors import (

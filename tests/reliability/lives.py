@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from gs_video_report.batch.checkpoint_files import inspect
+from gs_video_report.batch.checkpoint.files import inspect
 from tests.reliability.queue_life import TASKS
 from tests.reliability.scene import ROOT
 from tests.reliability.shim import Faults

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from gs_video_report.batch.process_lock import workers_dir
+from gs_video_report.batch.store.process_lock import workers_dir
 from tests.reliability.scene import Scene, outputs
 
 STEP_OF_JOB = {

@@ -20,8 +20,8 @@ from pathlib import Path
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import NewTask, TaskError, TaskResult, VideoInput, VideoTask
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import GsvrError, NotFoundError
 from tests.support.queue import BATCH, batch

@@ -27,12 +27,12 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.limiter_models import BucketConfig
-from gs_video_report.batch.limits import SharedPurse, UsageLedger
+from gs_video_report.batch.limiter.models import BucketConfig
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.spending import Spending
+from gs_video_report.batch.queue.spending import Spending
+from gs_video_report.batch.run.limits import SharedPurse, UsageLedger
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.worker_pool import TaskControl, WorkerPool
 from gs_video_report.errors import LeaseLost
@@ -274,6 +274,6 @@ async def test_cancelled_requests_give_their_place_and_their_money_back(
 
 
 def no_money() -> Any:
-    from gs_video_report.batch.spending import Standing, Sums
+    from gs_video_report.batch.queue.spending import Standing, Sums
 
     return Standing(Sums(0.0, 0), Sums(0.0, 0))

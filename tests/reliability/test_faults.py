@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch import checkpoint_files
+from gs_video_report.batch.checkpoint import files as checkpoint_files
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.task_queue import TaskQueue
 from tests.reliability import oracle, shim

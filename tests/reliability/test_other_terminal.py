@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch import batch_lock
-from gs_video_report.batch.batch_lock import rebuilding, rewriting, working_on
-from gs_video_report.batch.process_lock import ProcessLock, workers_dir
+from gs_video_report.batch.store import batch_lock
+from gs_video_report.batch.store.batch_lock import rebuilding, rewriting, working_on
+from gs_video_report.batch.store.process_lock import ProcessLock, workers_dir
 from gs_video_report.errors import BatchInUse, ExitCode
 from tests.reliability import oracle
 from tests.reliability.scene import Scene, end

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.media.asr_models import resolve_model
+from gs_video_report.media.speech.asr_models import resolve_model
 from tests.cli.test_quality import write_two_languages
 from tests.reliability import oracle, shim
 from tests.reliability.scene import Scene, outputs

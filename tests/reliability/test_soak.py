@@ -18,7 +18,7 @@ import psutil
 import pytest
 from benchmarks.scale import make_files
 
-from gs_video_report.batch.process_lock import workers_dir
+from gs_video_report.batch.store.process_lock import workers_dir
 from tests.reliability.scene import ROOT
 
 MB = 1_000_000

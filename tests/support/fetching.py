@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
+from gs_video_report.batch.attempt.outage import Outage
+from gs_video_report.batch.attempt.task_runner import BatchTaskRunner
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchRow,
@@ -27,19 +29,17 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.outage import Outage
+from gs_video_report.batch.inputs.url_rules import parse_url
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.task_runner import BatchTaskRunner
-from gs_video_report.batch.url_rules import parse_url
 from gs_video_report.batch.worker_pool import WorkerPool
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.process_pool import ProcessBackend
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
 from gs_video_report.errors import GsvrError
-from gs_video_report.media.subtitles import find_sidecars
+from gs_video_report.media.subtitles.read import find_sidecars
 from gs_video_report.report.model import MediaInfo, Provenance, VideoReport
 from gs_video_report.templates.loader import Template, load_template
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.attempt_control import TaskControl
-from gs_video_report.batch.attempt_steps import JournaledSteps
+from gs_video_report.batch.attempt.control import TaskControl
+from gs_video_report.batch.attempt.steps import JournaledSteps
 from gs_video_report.batch.data_models import (
     BatchOptions,
     NewTask,
@@ -28,15 +28,15 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import jobs
 from gs_video_report.engines.base import MediaSource, TaskContext
-from gs_video_report.engines.gemini import GeminiEngine
-from gs_video_report.engines.gemini_files import Uploads
+from gs_video_report.engines.gemini.engine import GeminiEngine
+from gs_video_report.engines.gemini.files import Uploads
 from gs_video_report.report.model import VideoReport
 from gs_video_report.templates.loader import load_template
 from tests.fakes.gemini import KEY
@@ -128,7 +128,7 @@ class Bench:
         task_row: VideoTask | None = None,
         **options: Any,
     ) -> TaskContext:
-        """As `batch.attempt_steps` makes it."""
+        """As `batch.attempt.steps` makes it."""
         cache = ArtifactStore(self.folder / "cache")
         control = TaskControl(stopping=self.stopping, started=time.monotonic())
         row = task_row or VideoTask(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.attempt_control import TaskControl
-from gs_video_report.batch.attempt_steps import JournaledSteps
+from gs_video_report.batch.attempt.control import TaskControl
+from gs_video_report.batch.attempt.steps import JournaledSteps
 from gs_video_report.batch.data_models import BatchOptions, TaskStatus, VideoInput, VideoTask
-from gs_video_report.batch.limiter_models import BucketConfig
+from gs_video_report.batch.limiter.models import BucketConfig
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.cache import ArtifactStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gs_video_report.batch.limiter_models import UsageEntry, UsageTotals
+from gs_video_report.batch.limiter.models import UsageEntry, UsageTotals
 from gs_video_report.errors import LimitReached
 
 

@@ -32,8 +32,8 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
+from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.batch.progress_monitor import ProgressMonitor
-from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.terminal.faces import make_printer
 from gs_video_report.terminal.failures import group_failures
 from gs_video_report.terminal.printer import Printer, TaskLine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gs_video_report.batch.account import Account, cost_of
 from gs_video_report.batch.data_models import TaskResult, Usage
-from gs_video_report.batch.rows import result_to_json
+from gs_video_report.batch.limiter.account import Account, cost_of
+from gs_video_report.batch.store.rows import result_to_json
 
 ANSWER = {"text": "x", "usage": {"requests": 1, "tokens_in": 10, "tokens_out": 2, "usd": 0.5}}
 

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from gs_video_report.batch.data_models import AttemptOutcome, TaskStatus
-from gs_video_report.batch.metrics import BOUNDS_S, ApiUse, BatchMetrics, Spread
-from gs_video_report.batch.metrics_families import families
+from gs_video_report.batch.view.metrics import BOUNDS_S, ApiUse, BatchMetrics, Spread
+from gs_video_report.batch.view.metrics_families import families
 
 PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 NONE = Spread(0, 0.0, 0.0, (0,) * len(BOUNDS_S))

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.batch.api_limiter import ApiLimiter, Reservation
-from gs_video_report.batch.limiter_bucket import MAX_PENALTY_S
-from gs_video_report.batch.limiter_models import (
+from gs_video_report.batch.limiter.bucket import MAX_PENALTY_S
+from gs_video_report.batch.limiter.models import (
     BucketConfig,
     UsageEntry,
     UsageTotals,

@@ -16,18 +16,18 @@ import pytest
 
 from gs_video_report import progress
 from gs_video_report.errors import FileMissingError, ModelMissing
-from gs_video_report.media import asr, dropouts, whisper
-from gs_video_report.media.asr import (
+from gs_video_report.media.audio import extract_audio
+from gs_video_report.media.speech import asr, dropouts, whisper
+from gs_video_report.media.speech.asr import (
     AsrParams,
     detect_language,
     engine_fingerprint,
     transcribe_chunk,
 )
-from gs_video_report.media.asr_models import resolve_model
-from gs_video_report.media.audio import extract_audio
-from gs_video_report.media.doubt import Evidence, is_doubtful
-from gs_video_report.media.sentences import SpokenWord
-from gs_video_report.media.vad import Chunk, plan_speech
+from gs_video_report.media.speech.asr_models import resolve_model
+from gs_video_report.media.speech.doubt import Evidence, is_doubtful
+from gs_video_report.media.speech.sentences import SpokenWord
+from gs_video_report.media.speech.vad import Chunk, plan_speech
 from tests.support.media_speech import real_media, write_pcm
 
 SECOND = 16_000
@@ -307,7 +307,7 @@ def test_the_same_chunk_gives_the_same_text_in_any_process(model_dir: str, jfk: 
     assert here == asdict(transcribe_chunk(model_dir, jfk, 0, 11 * SECOND, "en"))
     code = (
         "import json, sys; from dataclasses import asdict\n"
-        "from gs_video_report.media.asr import transcribe_chunk\n"
+        "from gs_video_report.media.speech.asr import transcribe_chunk\n"
         "print(json.dumps(asdict(transcribe_chunk(sys.argv[1], sys.argv[2], 0, 176000, 'en'))))"
     )
     there = subprocess.run(

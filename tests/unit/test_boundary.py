@@ -15,7 +15,7 @@ import pytest
 
 from gs_video_report import boundary, cli
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus
-from gs_video_report.batch.run_outcome import PoolOutcome, StopReason, really
+from gs_video_report.batch.pool.outcome import PoolOutcome, StopReason, really
 from gs_video_report.boundary import Faces
 from gs_video_report.config import load_config
 from gs_video_report.engine_access import keys_for

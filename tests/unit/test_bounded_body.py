@@ -7,12 +7,12 @@ import tracemalloc
 import pytest
 
 from gs_video_report.config_values import Secret
-from gs_video_report.engines import gemini_client
-from gs_video_report.engines.gemini_client import Connection
-from gs_video_report.engines.gemini_options import parse_options
-from gs_video_report.engines.openai_client import ChatClient
-from gs_video_report.engines.openai_options import read_options
-from gs_video_report.engines.openai_request import Request
+from gs_video_report.engines.gemini import client as gemini_client
+from gs_video_report.engines.gemini.client import Connection
+from gs_video_report.engines.gemini.options import parse_options
+from gs_video_report.engines.openai.client import ChatClient
+from gs_video_report.engines.openai.options import read_options
+from gs_video_report.engines.openai.request import Request
 from gs_video_report.errors import AnswerTooLarge
 from tests.fakes.gemini import KEY as GEMINI_KEY
 from tests.fakes.gemini import FakeGemini

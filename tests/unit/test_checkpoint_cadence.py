@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gs_video_report.batch.checkpoint_cadence import COST_SHARE, TASKS, Cadence
+from gs_video_report.batch.checkpoint.cadence import COST_SHARE, TASKS, Cadence
 
 
 def begun(interval_s: float = 60.0, cost_s: float = 0.1) -> Cadence:

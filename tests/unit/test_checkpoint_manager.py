@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch import checkpoint_format
+from gs_video_report.batch.checkpoint import format as checkpoint_format
 from gs_video_report.batch.checkpoint_manager import (
     KEEP,
     CheckpointManager,
@@ -33,7 +33,7 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import CheckpointError, DiskFullError, NotFoundError, UsageError
 from tests.support.queue import BATCH, BROKEN, FakeClock, batch, open_queue, result, tasks

@@ -16,7 +16,7 @@ from gs_video_report.errors import (
     StepCancelled,
 )
 
-FN = "gs_video_report.media.asr:transcribe_chunk"
+FN = "gs_video_report.media.speech.asr:transcribe_chunk"
 GB = 10**9
 
 

@@ -23,12 +23,12 @@ from gs_video_report.errors import (
     NoMediaError,
     UnsupportedInputError,
 )
-from gs_video_report.media import download as module
-from gs_video_report.media import download_folder
-from gs_video_report.media.download import Pace, download, look
-from gs_video_report.media.download_settings import DownloadSettings
-from gs_video_report.media.http_client import retry_after_s, shown
 from gs_video_report.media.sniff import file_name, sniff
+from gs_video_report.media.web import download as module
+from gs_video_report.media.web import folder as download_folder
+from gs_video_report.media.web.download import Pace, download, look
+from gs_video_report.media.web.http_client import retry_after_s, shown
+from gs_video_report.media.web.settings import DownloadSettings
 from tests.fakes.web import WebServer
 
 SIZE = 700_000

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.media.encoder import (
+from gs_video_report.media.speech.encoder import (
     FRAMES_PER_S,
     STEP_FRAMES,
     WINDOW_FRAMES,

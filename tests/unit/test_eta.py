@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.batch.eta import (
+from gs_video_report.batch.progress.eta import (
     OVERDUE_LEFT,
     InFlight,
     LengthBins,

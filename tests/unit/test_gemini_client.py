@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from gs_video_report.engines.gemini import GeminiEngine
-from gs_video_report.engines.gemini_client import read_reply
+from gs_video_report.engines.gemini.client import read_reply
+from gs_video_report.engines.gemini.engine import GeminiEngine
 from gs_video_report.engines.llm.prices import TokenUse, load_prices
 from gs_video_report.templates.loader import load_template
 

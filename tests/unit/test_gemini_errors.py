@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.engines.gemini_errors import (
+from gs_video_report.engines.gemini.errors import (
     MAX_DELAY_S,
     OVERLOADED_DELAY_S,
     classify,

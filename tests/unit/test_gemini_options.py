@@ -7,15 +7,15 @@ import pytest
 from gs_video_report.config_options import ENGINE_OPTIONS
 from gs_video_report.config_values import Secret
 from gs_video_report.engines import registry
-from gs_video_report.engines.gemini import GeminiEngine
-from gs_video_report.engines.gemini_options import (
+from gs_video_report.engines.gemini.engine import GeminiEngine
+from gs_video_report.engines.gemini.options import (
     DEFAULT_MODEL,
     GeminiOptions,
     bucket_name,
     key_id,
     parse_options,
 )
-from gs_video_report.engines.gemini_segments import segment_length_s
+from gs_video_report.engines.gemini.segments import segment_length_s
 from gs_video_report.errors import ConfigError
 from gs_video_report.templates.loader import load_template
 

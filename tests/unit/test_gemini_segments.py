@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.engines import gemini_segments as seg
-from gs_video_report.engines.gemini_client import Reply
-from gs_video_report.engines.gemini_options import GeminiOptions
-from gs_video_report.engines.gemini_segments import Window
+from gs_video_report.engines.gemini import segments as seg
+from gs_video_report.engines.gemini.client import Reply
+from gs_video_report.engines.gemini.options import GeminiOptions
+from gs_video_report.engines.gemini.segments import Window
 from gs_video_report.engines.llm.seams import join_lines
 from gs_video_report.report.model import Segment
 from gs_video_report.templates.loader import Template, load_template

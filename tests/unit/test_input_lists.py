@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.batch import input_text, input_xlsx
 from gs_video_report.batch.data_models import InputProblem
-from gs_video_report.batch.input_columns import find_columns
-from gs_video_report.batch.input_csv import records, sniff_delimiter
-from gs_video_report.batch.input_lists import Entry, read_list
-from gs_video_report.batch.input_text import BadRow
+from gs_video_report.batch.inputs import text as input_text
+from gs_video_report.batch.inputs import xlsx_list as input_xlsx
+from gs_video_report.batch.inputs.columns import find_columns
+from gs_video_report.batch.inputs.csv_list import records, sniff_delimiter
+from gs_video_report.batch.inputs.lists import Entry, read_list
+from gs_video_report.batch.inputs.text import BadRow
 from gs_video_report.errors import DependencyMissing, InputListError
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.batch.data_models import InputProblem, VideoInput
-from gs_video_report.batch.input_rules import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Globs, WalkRules
-from gs_video_report.batch.input_walk import natural_key, walk
+from gs_video_report.batch.inputs.rules import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Globs, WalkRules
+from gs_video_report.batch.inputs.walk import natural_key, walk
 
 
 def touch(root: Path, *names: str) -> None:

@@ -10,10 +10,10 @@ from gs_video_report.config import load_config
 from gs_video_report.config_keys import save_key
 from gs_video_report.config_values import Secret
 from gs_video_report.engine_access import advise
-from gs_video_report.engines.gemini_client import no_key
-from gs_video_report.engines.gemini_errors import ServiceError, classify
-from gs_video_report.engines.openai_errors import Failure
-from gs_video_report.engines.openai_errors import classify as classify_openai
+from gs_video_report.engines.gemini.client import no_key
+from gs_video_report.engines.gemini.errors import ServiceError, classify
+from gs_video_report.engines.openai.errors import Failure
+from gs_video_report.engines.openai.errors import classify as classify_openai
 from gs_video_report.errors import DiskFullError, GsvrError
 
 KEY = "AIzaSy-a-key-that-nobody-may-see"

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from gs_video_report.batch.leftovers import not_for_long
-from gs_video_report.batch.stop_signals import StopSignals
+from gs_video_report.batch.pool.stop_signals import StopSignals
+from gs_video_report.batch.run.leftovers import not_for_long
 from gs_video_report.errors import RetryableError
 
 STAYS = "copies of recordings may be left; the service deletes them in 48 hours"

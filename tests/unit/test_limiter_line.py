@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gs_video_report.batch.limiter_bucket import Bucket, Claim
-from gs_video_report.batch.limiter_line import MAX_OVERTAKEN, Line, Ticket
-from gs_video_report.batch.limiter_models import BucketConfig, UsageEntry
+from gs_video_report.batch.limiter.bucket import Bucket, Claim
+from gs_video_report.batch.limiter.line import MAX_OVERTAKEN, Line, Ticket
+from gs_video_report.batch.limiter.models import BucketConfig, UsageEntry
 from tests.unit.test_api_limiter import NOON
 
 

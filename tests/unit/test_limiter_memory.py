@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.limiter_discovery import FORGOTTEN_S, FRESH_S, PROBE_S, Quota
+from gs_video_report.batch.limiter.discovery import FORGOTTEN_S, FRESH_S, PROBE_S, Quota
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.spending import Spending
+from gs_video_report.batch.queue.spending import Spending
 from tests.unit.test_api_limiter import FakeTime
 from tests.unit.test_limiter_quota import used_steadily
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.limiter_discovery import BACK_OFF, MIN_EVIDENCE, Quota
-from gs_video_report.batch.limiter_models import BucketConfig
-from gs_video_report.batch.token_bucket import WINDOW_S
+from gs_video_report.batch.limiter.discovery import BACK_OFF, MIN_EVIDENCE, Quota
+from gs_video_report.batch.limiter.models import BucketConfig
+from gs_video_report.batch.limiter.token_bucket import WINDOW_S
 from tests.unit.test_api_limiter import FakeTime
 
 VIDEOS = 200

@@ -11,9 +11,11 @@ from typing import cast
 import pytest
 
 from gs_video_report.batch.data_models import BatchCounts, BatchOptions, Usage
-from gs_video_report.batch.doubt import held_by_dead
-from gs_video_report.batch.limiter_models import UsageEntry, UsageTotals
-from gs_video_report.batch.limits import (
+from gs_video_report.batch.limiter.models import UsageEntry, UsageTotals
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.queue.doubt import held_by_dead
+from gs_video_report.batch.queue.spending import Spending, iso_ms
+from gs_video_report.batch.run.limits import (
     Budget,
     SharedPurse,
     UsageLedger,
@@ -25,9 +27,7 @@ from gs_video_report.batch.limits import (
     purse_of,
     run_budget,
 )
-from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.spending import Spending, iso_ms
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LimitReached
 

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from gs_video_report.batch import rewrite
-from gs_video_report.batch.attempt_control import TaskControl
+from gs_video_report.batch.attempt.control import TaskControl
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchRow,
@@ -20,9 +19,10 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
+from gs_video_report.batch.mend import rewrite
+from gs_video_report.batch.mend.repair import Mender
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.repair import Mender
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.engines.local import LocalEngine

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gs_video_report.batch.data_models import BatchStatus, TaskStatus, Usage
-from gs_video_report.batch.limiter_models import BucketSnapshot, LimiterSnapshot, UsageTotals
-from gs_video_report.batch.metrics import BOUNDS_S, BatchMetrics, measure, metrics_json
-from gs_video_report.batch.metrics_families import families
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.run_record import RunRecord
-from gs_video_report.batch.run_trace import limiter_facts
+from gs_video_report.batch.limiter.models import BucketSnapshot, LimiterSnapshot, UsageTotals
+from gs_video_report.batch.run.record import RunRecord
+from gs_video_report.batch.run.trace import limiter_facts
 from gs_video_report.batch.step_journal import StepJournal
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.batch.view.metrics import BOUNDS_S, BatchMetrics, measure, metrics_json
+from gs_video_report.batch.view.metrics_families import families
 from gs_video_report.terminal.metrics import metrics_lines
 from gs_video_report.terminal.prometheus import Family, Sample, exposition, histogram
 from tests.support.queue import BATCH, BROKEN, FakeClock, open_queue, result
@@ -187,7 +187,7 @@ def test_every_family_has_a_good_name_and_kind(tmp_path: Path) -> None:
 
 
 def _no_wait() -> Any:
-    from gs_video_report.batch.metrics import Spread
+    from gs_video_report.batch.view.metrics import Spread
 
     return Spread(0, 0.0, 0.0, (0,) * len(BOUNDS_S))
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.errors import BlockedAddressError, DownloadError, UnsupportedInputError
-from gs_video_report.media.net_guard import (
+from gs_video_report.media.web.net_guard import (
     BlockedLookup,
     NetPolicy,
     blocked,

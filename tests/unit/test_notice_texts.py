@@ -9,7 +9,7 @@ import pytest
 
 from gs_video_report.engines import stages
 from gs_video_report.engines.local import _template_notices
-from gs_video_report.media import slides
+from gs_video_report.media.slides import find as slides
 from gs_video_report.report.html import to_html
 from gs_video_report.report.markdown import to_markdown
 from gs_video_report.report.model import MediaInfo, Notice, Provenance, Segment, VideoReport

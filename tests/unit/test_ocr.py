@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from gs_video_report.errors import CorruptMediaError, FileMissingError
 from gs_video_report.media.ocr import TextLine, arrange, find_title, read_slide
-from gs_video_report.media.slides import SlideParams, find_slides
+from gs_video_report.media.slides.find import SlideParams, find_slides
 from tests.support.media_video import font, phrase, slide
 
 ROOT = Path(__file__).resolve().parents[2]

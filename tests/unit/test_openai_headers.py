@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gs_video_report.engines.llm.quota import QuotaHint
-from gs_video_report.engines.openai_headers import duration_s, hint_of
+from gs_video_report.engines.openai.headers import duration_s, hint_of
 
 TOLD = {
     "x-ratelimit-limit-requests": "500",

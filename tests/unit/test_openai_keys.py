@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gs_video_report.config_values import Secret
-from gs_video_report.engines.openai_errors import Failure, classify
-from gs_video_report.engines.openai_keys import REST, KeyRing
-from gs_video_report.engines.openai_options import read_options
+from gs_video_report.engines.openai.errors import Failure, classify
+from gs_video_report.engines.openai.keys import REST, KeyRing
+from gs_video_report.engines.openai.options import read_options
 from gs_video_report.errors import (
     AuthenticationError,
     GsvrError,

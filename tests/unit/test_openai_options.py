@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from gs_video_report.engines import openai_errors as errors
 from gs_video_report.engines.llm.prices import load_prices
-from gs_video_report.engines.openai_audio import spread, wav_bytes
-from gs_video_report.engines.openai_compatible import OpenAIEngine
-from gs_video_report.engines.openai_errors import Failure
-from gs_video_report.engines.openai_options import describe, read_options
+from gs_video_report.engines.openai import errors
+from gs_video_report.engines.openai.audio import spread, wav_bytes
+from gs_video_report.engines.openai.engine import OpenAIEngine
+from gs_video_report.engines.openai.errors import Failure
+from gs_video_report.engines.openai.options import describe, read_options
 from gs_video_report.errors import ConfigError
 from gs_video_report.templates.loader import load_template
 

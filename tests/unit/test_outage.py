@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gs_video_report.batch.outage import (
+from gs_video_report.batch.attempt.outage import (
     ENGINE,
     INTERNET,
     LONGEST_WAIT_S,

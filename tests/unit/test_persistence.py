@@ -16,10 +16,10 @@ from typing import Any, cast
 import pytest
 
 from gs_video_report.batch import sql
-from gs_video_report.batch.database_errors import file_system_of, translate
-from gs_video_report.batch.database_open import migrate
-from gs_video_report.batch.group_commit import Batcher
 from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.store.database_errors import file_system_of, translate
+from gs_video_report.batch.store.database_open import migrate
+from gs_video_report.batch.store.group_commit import Batcher
 from gs_video_report.errors import (
     DatabaseCorrupt,
     DatabaseError,
@@ -278,7 +278,7 @@ def test_queries_have_names_that_are_used_once() -> None:
 def test_two_processes_may_make_the_same_new_database_at_once(tmp_path: Path) -> None:
     code = """
 import asyncio, sys
-from gs_video_report.batch.group_commit import Batcher
+from gs_video_report.batch.store.group_commit import Batcher
 from gs_video_report.batch.persistence import Database
 async def main():
     async with await Database.open(sys.argv[1]) as db:
@@ -475,7 +475,7 @@ async def test_closing_finishes_waiting_writes_and_then_refuses(tmp_path: Path) 
 def test_connection_refuses_to_be_used_after_a_fork(tmp_path: Path) -> None:
     code = """
 import asyncio, os, sys
-from gs_video_report.batch.group_commit import Batcher
+from gs_video_report.batch.store.group_commit import Batcher
 from gs_video_report.batch.persistence import Database
 async def main():
     db = await Database.open(sys.argv[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch.process_lock import (
+from gs_video_report.batch.store.process_lock import (
     ProcessLock,
     is_alive,
     is_held_here,
@@ -24,7 +24,7 @@ from gs_video_report.errors import DatabaseReadOnly
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.store.process_lock import ProcessLock
 lock = ProcessLock(Path(sys.argv[1])).acquire()
 print(lock.process_id, flush=True)
 sys.stdin.read()
@@ -101,7 +101,7 @@ def test_forked_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> No
     code = """
 import os, signal, sys
 from pathlib import Path
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.store.process_lock import ProcessLock
 lock = ProcessLock(Path(sys.argv[1])).acquire()
 child = os.fork()
 if child == 0:

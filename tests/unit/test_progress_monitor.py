@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus, TaskResult
+from gs_video_report.batch.limiter.quota_wait import QuotaWait
+from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.batch.progress_monitor import ProgressMonitor, progress_file
-from gs_video_report.batch.quota_wait import QuotaWait
-from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.errors import NoMediaError
 from tests.support.terminal_play import Play, VirtualClock, make_batch, make_task, make_videos
 

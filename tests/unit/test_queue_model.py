@@ -26,8 +26,8 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.retry import FAR_MS
+from gs_video_report.batch.queue.retry import FAR_MS
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost
 from tests.support.queue import BATCH, BROKEN, FakeClock, open_queue, result, task

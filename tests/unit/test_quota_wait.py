@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from gs_video_report.batch.api_limiter import ApiLimiter
-from gs_video_report.batch.limiter_models import BucketConfig
-from gs_video_report.batch.quota_wait import (
+from gs_video_report.batch.limiter.models import BucketConfig
+from gs_video_report.batch.limiter.quota_wait import (
     GAP_S,
     SHOWN_AFTER_S,
     TOLD_AFTER_S,
@@ -20,7 +20,7 @@ from gs_video_report.batch.quota_wait import (
     wait_of,
     wait_of_facts,
 )
-from gs_video_report.batch.run_trace import limiter_facts
+from gs_video_report.batch.run.trace import limiter_facts
 
 BUCKET = "gemini/gemini-x/ab12cd34"
 TOKENS = QuotaWait("gemini/gemini-x", "tokens", 3, 0, 40.0)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.engines import stages
-from gs_video_report.engines.rehearing import NOTICE, doubtful_parts, patched
-from gs_video_report.engines.rehearing_lines import (
+from gs_video_report.engines.hearing.rehearing import NOTICE, doubtful_parts, patched
+from gs_video_report.engines.hearing.rehearing_lines import (
     ASSUMED_LOGPROB,
     SLACK_S,
     lies_in,

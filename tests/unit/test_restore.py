@@ -10,9 +10,9 @@ import pytest
 
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import BatchOptions, NewTask, TaskStatus, VideoInput
+from gs_video_report.batch.mend.restore import open_or_restore
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.restore import open_or_restore
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import DatabaseCorrupt, NotFoundError
 from tests.support.queue import BATCH, FakeClock, batch, open_queue, result

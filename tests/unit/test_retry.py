@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.batch.retry import CAP_S, RETRY_AFTER_CAP_S, GiveUp, Wait, decide
+from gs_video_report.batch.queue.retry import CAP_S, RETRY_AFTER_CAP_S, GiveUp, Wait, decide
 from gs_video_report.errors import (
     DiskFullError,
     LeaseLost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gs_video_report.batch.rows import neighbour_key
+from gs_video_report.batch.store.rows import neighbour_key
 
 
 def key(source: str, template: str = "plain") -> str:

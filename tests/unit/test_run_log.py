@@ -18,8 +18,8 @@ import pytest
 
 from gs_video_report import run_log
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
-from gs_video_report.batch.run_trace import RunTrace
-from gs_video_report.batch.url_rules import redact
+from gs_video_report.batch.inputs.url_rules import redact
+from gs_video_report.batch.run.trace import RunTrace
 from gs_video_report.compute.process_pool import ComputeEvent, ProcessBackend
 from gs_video_report.errors import LogNotWritable, NoMediaError
 from gs_video_report.run_log import RunLog, rfc3339

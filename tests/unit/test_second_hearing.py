@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from gs_video_report.engines import jobs, second_hearing
+from gs_video_report.engines import jobs
 from gs_video_report.engines.base import TaskContext
-from gs_video_report.engines.second_hearing import Hearing, apply, doubtful_parts
+from gs_video_report.engines.hearing import second_hearing
+from gs_video_report.engines.hearing.second_hearing import Hearing, apply, doubtful_parts
 from tests.support.lectures import ENGLISH
 
 RATE = 16_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.media.sentences import (
+from gs_video_report.media.speech.sentences import (
     Limits,
     SpokenWord,
     ends_sentence,

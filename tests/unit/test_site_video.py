@@ -13,9 +13,9 @@ from gs_video_report.errors import (
     GsvrError,
     UnsupportedInputError,
 )
-from gs_video_report.media.download_settings import DEFAULT_MAX_BYTES, DownloadSettings
-from gs_video_report.media.site_choice import choose_subtitles, video_of
-from gs_video_report.media.site_errors import translate
+from gs_video_report.media.web.settings import DEFAULT_MAX_BYTES, DownloadSettings
+from gs_video_report.media.web.site_choice import choose_subtitles, video_of
+from gs_video_report.media.web.site_errors import translate
 
 URL = "https://www.youtube.com/watch?v=abcdefghijk"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.media.slide_change import (
+from gs_video_report.media.slides.change import (
     HEIGHT,
     WIDTH,
     Change,

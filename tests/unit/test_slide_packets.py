@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.media.slide_packets import LONGEST_STEP_S, Evidence, backward, weigh
+from gs_video_report.media.slides.packets import LONGEST_STEP_S, Evidence, backward, weigh
 
 PIXELS = 1280 * 720
 KEY = 40_000

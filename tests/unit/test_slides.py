@@ -17,8 +17,8 @@ from PIL import Image
 
 from gs_video_report import progress
 from gs_video_report.errors import CorruptMediaError, NoMediaError
-from gs_video_report.media.slide_reader import Reader
-from gs_video_report.media.slides import SlideFind, SlideParams, find_slides
+from gs_video_report.media.slides.find import SlideFind, SlideParams, find_slides
+from gs_video_report.media.slides.reader import Reader
 from tests.support.media_speech import real_media, tone_file
 from tests.support.media_video import BY_NAME, STYLES, Style, make_video, score, speaker
 
@@ -126,7 +126,7 @@ def test_beside_a_moving_speaker_pages_are_found_and_the_rest_is_not_decoded(
 def test_recording_with_a_single_key_frame_is_read_by_the_packets_that_change_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gs_video_report.media.slide_reader._MAX_PACKETS", 50)
+    monkeypatch.setattr("gs_video_report.media.slides.reader._MAX_PACKETS", 50)
     style = replace(BY_NAME["hard_cuts"], options={"g": "9999", "sc_threshold": "0"})
     sent = count_packets(monkeypatch)
     found = find(style, tmp_path)
@@ -294,7 +294,7 @@ def test_progress_is_reported_in_seconds_of_the_recording(tmp_path: Path) -> Non
     progress.set_sink(lambda done, total: told.append((done, total)))
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gs_video_report.media.slide_reader._REPORT_S", 0.0)
+            patch.setattr("gs_video_report.media.slides.reader._REPORT_S", 0.0)
             find_slides(path, str(tmp_path / "out"), SlideParams())
     finally:
         progress.set_sink(None)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.batch import recovery
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
+from gs_video_report.batch.queue import recovery
 from gs_video_report.batch.step_journal import MISSING, StepJournal, step_key
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost
 from tests.support.queue import BATCH, FakeClock, open_queue

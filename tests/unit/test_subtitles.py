@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gs_video_report.errors import PermanentError, SubtitleError
 from gs_video_report.media.language_tags import to_iso639_1
-from gs_video_report.media.subtitle_cues import MAX_START_S
-from gs_video_report.media.subtitles import (
+from gs_video_report.media.subtitles.cues import MAX_START_S
+from gs_video_report.media.subtitles.read import (
     Choice,
     Cue,
     choose,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch import recovery, sql
+from gs_video_report.batch import sql
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchStatus,
@@ -23,8 +23,9 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.process_lock import ProcessLock, workers_dir
-from gs_video_report.batch.task_moves import add_events
+from gs_video_report.batch.queue import recovery
+from gs_video_report.batch.queue.task_moves import add_events
+from gs_video_report.batch.store.process_lock import ProcessLock, workers_dir
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost, NotFoundError, UsageError
 from tests.support.queue import BATCH, BROKEN, FakeClock, batch, open_queue, result, task, tasks

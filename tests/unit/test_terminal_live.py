@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.batch.data_models import BatchCounts, BatchStatus, TaskError
-from gs_video_report.batch.eta import EtaRange
-from gs_video_report.batch.quota_wait import QuotaWait
-from gs_video_report.batch.snapshot import FailureLine, MediaProgress, Snapshot, WorkerLine
+from gs_video_report.batch.limiter.quota_wait import QuotaWait
+from gs_video_report.batch.progress.eta import EtaRange
+from gs_video_report.batch.progress.snapshot import FailureLine, MediaProgress, Snapshot, WorkerLine
 from gs_video_report.terminal.frame import Screen, frame, row_text
 from gs_video_report.terminal.live import LivePrinter
 from gs_video_report.terminal.printer import TaskLine

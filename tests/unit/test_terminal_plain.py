@@ -15,8 +15,8 @@ from gs_video_report.batch.data_models import (
     TaskResult,
     Usage,
 )
+from gs_video_report.batch.limiter.quota_wait import QuotaWait
 from gs_video_report.batch.progress_monitor import ProgressMonitor
-from gs_video_report.batch.quota_wait import QuotaWait
 from gs_video_report.terminal.failures import group_failures
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.printer import TaskLine

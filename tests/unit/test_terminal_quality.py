@@ -16,8 +16,8 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
-from gs_video_report.batch.quality import BatchQuality, Judged
-from gs_video_report.batch.relisten import Redone, RelistenReport, Stretch, choose
+from gs_video_report.batch.mend.quality import BatchQuality, Judged
+from gs_video_report.batch.mend.relisten import Redone, RelistenReport, Stretch, choose
 from gs_video_report.engines.fetch import url_fingerprint
 from gs_video_report.errors import FileMissingError
 from gs_video_report.report.quality import Finding, Kind, Quality

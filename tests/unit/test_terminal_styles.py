@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.batch.eta import EtaRange
+from gs_video_report.batch.progress.eta import EtaRange
 from gs_video_report.terminal import styles
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus, TaskError
+from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.batch.progress_monitor import ProgressMonitor
-from gs_video_report.batch.snapshot import Snapshot
 from gs_video_report.terminal.failures import failure_lines, group_failures
 from gs_video_report.terminal.styles import width
 from gs_video_report.terminal.summary import (

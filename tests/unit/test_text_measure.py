@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gs_video_report.media.dropouts import WINDOW_S
-from gs_video_report.media.sentences import SpokenWord, spread_words
-from gs_video_report.media.text_measure import Measure, choose, loop_share, measure
+from gs_video_report.media.speech.dropouts import WINDOW_S
+from gs_video_report.media.speech.sentences import SpokenWord, spread_words
+from gs_video_report.media.speech.text_measure import Measure, choose, loop_share, measure
 
 TEXT = "we open the door and walk along the river until the sun goes down behind the hills"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.batch.token_bucket import (
+from gs_video_report.batch.limiter.token_bucket import (
     WINDOW_S,
     Meter,
     SlidingWindow,

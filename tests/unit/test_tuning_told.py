@@ -14,12 +14,12 @@ from subprocess import PIPE
 import pytest
 
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
-from gs_video_report.batch.event_reads import batch_story
 from gs_video_report.batch.performance_optimizer import Change
-from gs_video_report.batch.run_end import settle_status
-from gs_video_report.batch.run_outcome import PoolOutcome, StopReason
-from gs_video_report.batch.run_record import RunRecord
-from gs_video_report.batch.run_tuning import TuningLog
+from gs_video_report.batch.pool.outcome import PoolOutcome, StopReason
+from gs_video_report.batch.queue.event_reads import batch_story
+from gs_video_report.batch.run.end import settle_status
+from gs_video_report.batch.run.record import RunRecord
+from gs_video_report.batch.run.tuning import TuningLog
 from gs_video_report.terminal.frame import Screen, frame, row_text
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.styles import glyphs_for
@@ -102,7 +102,7 @@ def other_process(db_path: Path) -> Iterator[str]:
     """A living process that has taken the lock of a worker; its id."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from gs_video_report.batch.process_lock import ProcessLock\n"
+        "from gs_video_report.batch.store.process_lock import ProcessLock\n"
         "print(ProcessLock(Path(sys.argv[1])).acquire().process_id, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(db_path)]

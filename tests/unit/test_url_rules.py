@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.batch.data_models import InputType
-from gs_video_report.batch.url_rules import (
+from gs_video_report.batch.inputs.url_rules import (
     UrlRejected,
     looks_like_url,
     parse_url,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gs_video_report.errors import FileMissingError
-from gs_video_report.media import vad
 from gs_video_report.media.audio import SAMPLE_RATE, extract_audio
-from gs_video_report.media.vad import (
+from gs_video_report.media.speech import vad
+from gs_video_report.media.speech.vad import (
     WINDOW,
     Chunk,
     SpeechPlan,

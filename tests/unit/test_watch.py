@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from gs_video_report.batch import event_reads as reads
-from gs_video_report.batch.clock import parse_iso
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
-from gs_video_report.batch.event_reads import Event
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock
-from gs_video_report.batch.run_record import RunRecord
+from gs_video_report.batch.queue import event_reads as reads
+from gs_video_report.batch.queue.event_reads import Event
+from gs_video_report.batch.queue.task_moves import add_events
+from gs_video_report.batch.run.record import RunRecord
+from gs_video_report.batch.run.summary_reads import failure_groups
 from gs_video_report.batch.step_journal import StepJournal
-from gs_video_report.batch.summary_reads import failure_groups
-from gs_video_report.batch.task_moves import add_events
+from gs_video_report.batch.store.clock import parse_iso
+from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.watch import EventClock, Watcher, exit_code, tree_memory
+from gs_video_report.batch.view.watch import EventClock, Watcher, exit_code, tree_memory
 from gs_video_report.terminal.jsonl import JsonLinesPrinter
 from gs_video_report.terminal.notices import event_text, story_line
 from gs_video_report.terminal.plain import PlainPrinter

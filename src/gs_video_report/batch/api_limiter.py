@@ -3,7 +3,7 @@
 Truth: rates live in this process, lessons about them in the memory as well; what a day and a batch
 have spent lives in the ledger.
 True here: waiters of a bucket go in order of arrival, or as two tight quotas are used best
-(`limiter_line`); quota is taken in the very step in which the waiter returns, so a cancelled
+(`limiter.line`); quota is taken in the very step in which the waiter returns, so a cancelled
 waiter has taken nothing; a reply that was paid for is never lost because its ledger row could not
 be stored (the row is kept and stored later).
 Never: sends requests, retries, prints; sleeps by itself (clock and sleep are passed in).
@@ -24,9 +24,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from gs_video_report.batch.limiter_bucket import Bucket, Claim
-from gs_video_report.batch.limiter_line import Line, Ticket
-from gs_video_report.batch.limiter_models import (
+from gs_video_report.batch.limiter.bucket import Bucket, Claim
+from gs_video_report.batch.limiter.line import Line, Ticket
+from gs_video_report.batch.limiter.models import (
     BucketConfig,
     Ledger,
     LimiterSnapshot,
@@ -244,7 +244,7 @@ class ApiLimiter:
     def hint(
         self, bucket: str, *, requests: float | None = None, tokens: float | None = None
     ) -> None:
-        """The provider says what it takes per minute; see `limiter_discovery`.
+        """The provider says what it takes per minute; see `limiter.discovery`.
 
         After a refusal call it after `penalize()`: what is said counts for more than a guess.
 

@@ -24,9 +24,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gs_video_report import __version__
-from gs_video_report.batch import checkpoint_format
-from gs_video_report.batch.batch_store import LATEST
-from gs_video_report.batch.checkpoint_files import (
+from gs_video_report.batch.checkpoint import format as checkpoint_format
+from gs_video_report.batch.checkpoint.files import (
     NAME,
     SUFFIX,
     Checkpoint,
@@ -36,7 +35,6 @@ from gs_video_report.batch.checkpoint_files import (
     load_checkpoint,
     order,
 )
-from gs_video_report.batch.clock import iso, stamp
 from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchRow,
@@ -44,8 +42,10 @@ from gs_video_report.batch.data_models import (
     TaskResult,
     TaskStatus,
 )
-from gs_video_report.batch.rows import counts_from_row
+from gs_video_report.batch.queue.batch_store import LATEST
 from gs_video_report.batch.sql import query
+from gs_video_report.batch.store.clock import iso, stamp
+from gs_video_report.batch.store.rows import counts_from_row
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import (
     CheckpointError,

@@ -22,9 +22,9 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
-from gs_video_report.batch.doubt import doubt_of
-from gs_video_report.batch.event_reads import run_hint
-from gs_video_report.batch.process_lock import is_alive, process_of
+from gs_video_report.batch.queue.doubt import doubt_of
+from gs_video_report.batch.queue.event_reads import run_hint
+from gs_video_report.batch.store.process_lock import is_alive, process_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import NotFoundError, UsageError
 

@@ -26,8 +26,8 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoInput,
 )
-from gs_video_report.batch.input_expand import expanded
 from gs_video_report.batch.input_parser import InputSpec, scan
+from gs_video_report.batch.inputs.expand import expanded
 from gs_video_report.batch.planner import (
     RunRequest,
     ScanReport,

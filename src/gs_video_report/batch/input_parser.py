@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from gs_video_report.batch.data_models import VideoInput
-from gs_video_report.batch.input_lists import Entry, read_list
-from gs_video_report.batch.input_resolve import Resolver, from_file, from_url
-from gs_video_report.batch.input_rules import Globs, WalkRules
-from gs_video_report.batch.input_walk import Found, walk
-from gs_video_report.batch.url_rules import CREDENTIALS, looks_like_url, redact
+from gs_video_report.batch.inputs.lists import Entry, read_list
+from gs_video_report.batch.inputs.resolve import Resolver, from_file, from_url
+from gs_video_report.batch.inputs.rules import Globs, WalkRules
+from gs_video_report.batch.inputs.url_rules import CREDENTIALS, looks_like_url, redact
+from gs_video_report.batch.inputs.walk import Found, walk
 from gs_video_report.errors import InputPathError, UsageError
 
 __all__ = ["KINDS", "Found", "InputSpec", "scan"]

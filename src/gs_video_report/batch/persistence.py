@@ -19,15 +19,15 @@ from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 
-from gs_video_report.batch.database_errors import translate
-from gs_video_report.batch.database_open import (
+from gs_video_report.batch.store.database_errors import translate
+from gs_video_report.batch.store.database_open import (
     check_place,
     check_sqlite,
     close_connection,
     open_reader,
     open_writer,
 )
-from gs_video_report.batch.group_commit import Batcher, Many, Work
+from gs_video_report.batch.store.group_commit import Batcher, Many, Work
 from gs_video_report.errors import BatchInUse, DatabaseReadOnly
 
 T = TypeVar("T")

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report import __version__
-from gs_video_report.batch.clock import utc_now
 from gs_video_report.batch.data_models import (
     DEFAULT_PRIORITY,
     BatchOptions,
@@ -31,9 +30,10 @@ from gs_video_report.batch.data_models import (
     NewTask,
     VideoInput,
 )
-from gs_video_report.batch.input_expand import expanded
 from gs_video_report.batch.input_parser import InputSpec, scan
-from gs_video_report.batch.rows import neighbour_key
+from gs_video_report.batch.inputs.expand import expanded
+from gs_video_report.batch.store.clock import utc_now
+from gs_video_report.batch.store.rows import neighbour_key
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import NoInputError, ResumeConflict
 

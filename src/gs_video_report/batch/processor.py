@@ -2,7 +2,7 @@
 
 No rules of its own: identity is in planner, states in the queue, stopping in the pool, drawing in
 the printer. The order that matters: lock, recover, checkpoint, rounds of the pool, and the end
-(`run_end`: pages, status, checkpoint).
+(`run.end`: pages, status, checkpoint).
 Raises: FatalError and UsageError classes before anything ran; afterwards the result tells.
 """
 
@@ -16,29 +16,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.batch.batch_lock import working_on
-from gs_video_report.batch.checkpoint_cadence import Cadence
+from gs_video_report.batch.checkpoint.cadence import Cadence
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.data_models import BatchResult, BatchRow, BatchStatus
-from gs_video_report.batch.event_reads import waiting_lengths
-from gs_video_report.batch.finisher import INDEX
 from gs_video_report.batch.performance_optimizer import first_processes
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.process_lock import ProcessLock, remove_dead
+from gs_video_report.batch.pool.stop_signals import StopSignals
 from gs_video_report.batch.progress_monitor import ProgressMonitor
-from gs_video_report.batch.run_checkpoints import RunCheckpoints
-from gs_video_report.batch.run_end import RunEnd
-from gs_video_report.batch.run_listener import RunListener
-from gs_video_report.batch.run_parts import RunParts, RunSettings
-from gs_video_report.batch.run_record import RunRecord
-from gs_video_report.batch.run_rounds import Rounds, recall
-from gs_video_report.batch.run_teller import RunTeller
-from gs_video_report.batch.run_ticker import RunTicker
-from gs_video_report.batch.run_trace import RunTrace, TracedJournal
-from gs_video_report.batch.run_tuning import tune
+from gs_video_report.batch.queue.event_reads import waiting_lengths
+from gs_video_report.batch.run.checkpoints import RunCheckpoints
+from gs_video_report.batch.run.end import RunEnd
+from gs_video_report.batch.run.finisher import INDEX
+from gs_video_report.batch.run.listener import RunListener
+from gs_video_report.batch.run.parts import RunParts, RunSettings
+from gs_video_report.batch.run.record import RunRecord
+from gs_video_report.batch.run.rounds import Rounds, recall
+from gs_video_report.batch.run.summary_reads import failure_groups
+from gs_video_report.batch.run.teller import RunTeller
+from gs_video_report.batch.run.ticker import RunTicker
+from gs_video_report.batch.run.trace import RunTrace, TracedJournal
+from gs_video_report.batch.run.tuning import tune
 from gs_video_report.batch.step_journal import StepJournal
-from gs_video_report.batch.stop_signals import StopSignals
-from gs_video_report.batch.summary_reads import failure_groups
+from gs_video_report.batch.store.batch_lock import working_on
+from gs_video_report.batch.store.process_lock import ProcessLock, remove_dead
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.process_pool import MEMORY_LIMIT_FRACTION, ProcessBackend
@@ -47,7 +47,7 @@ from gs_video_report.engines.fetch import MAX_PROCESSES as FETCH_PROCESSES
 from gs_video_report.engines.memory_need import shortage
 from gs_video_report.errors import ConfigError, ExitCode, GsvrError, from_os_error
 from gs_video_report.files import make_dirs, sweep_temps, temp_name
-from gs_video_report.media.download_settings import check_cookies
+from gs_video_report.media.web.settings import check_cookies
 from gs_video_report.templates.loader import load_template
 from gs_video_report.terminal.printer import Printer
 from gs_video_report.terminal.summary import stop_now_text, stopping_text

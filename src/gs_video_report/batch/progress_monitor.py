@@ -23,7 +23,8 @@ from gs_video_report.batch.data_models import (
     TaskResult,
     VideoTask,
 )
-from gs_video_report.batch.eta import (
+from gs_video_report.batch.limiter.quota_wait import QuotaWait, WaitWatch
+from gs_video_report.batch.progress.eta import (
     OVERDUE_LEFT,
     EtaRange,
     InFlight,
@@ -32,9 +33,7 @@ from gs_video_report.batch.eta import (
     cost_rate,
     time_left_s,
 )
-from gs_video_report.batch.quota_wait import QuotaWait, WaitWatch
-from gs_video_report.batch.run_speed import RunSpeed
-from gs_video_report.batch.snapshot import (
+from gs_video_report.batch.progress.snapshot import (
     FailureLine,
     MediaProgress,
     Snapshot,
@@ -42,6 +41,7 @@ from gs_video_report.batch.snapshot import (
     display_name,
     progress_file,
 )
+from gs_video_report.batch.progress.speed import RunSpeed
 from gs_video_report.errors import GsvrError
 
 __all__ = ["ProgressMonitor", "Snapshot", "WorkerLine", "progress_file"]

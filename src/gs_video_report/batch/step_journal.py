@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from gs_video_report.batch.clock import Clock, SystemClock, iso
 from gs_video_report.batch.persistence import Database
-from gs_video_report.batch.rows import json_text
+from gs_video_report.batch.queue.task_moves import add_events
 from gs_video_report.batch.sql import query
-from gs_video_report.batch.task_moves import add_events
+from gs_video_report.batch.store.clock import Clock, SystemClock, iso
+from gs_video_report.batch.store.rows import json_text
 from gs_video_report.errors import LeaseLost
 
 

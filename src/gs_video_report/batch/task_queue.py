@@ -20,16 +20,16 @@ from functools import partial
 from itertools import islice
 
 from gs_video_report.batch.data_models import NewTask, TaskStatus
-from gs_video_report.batch.rows import (
+from gs_video_report.batch.queue.task_admin import Recovered
+from gs_video_report.batch.queue.task_claim import Heartbeat, TaskClaim
+from gs_video_report.batch.queue.task_moves import add_events, move
+from gs_video_report.batch.sql import query, query_of_rows
+from gs_video_report.batch.store.rows import (
     json_text,
     readable,
     task_key,
     video_to_json,
 )
-from gs_video_report.batch.sql import query, query_of_rows
-from gs_video_report.batch.task_admin import Recovered
-from gs_video_report.batch.task_claim import Heartbeat, TaskClaim
-from gs_video_report.batch.task_moves import add_events, move
 from gs_video_report.errors import NotFoundError
 
 __all__ = ["Heartbeat", "Recovered", "TaskQueue"]

@@ -20,15 +20,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gs_video_report.batch.attempt_control import TaskControl, TaskRunner
-from gs_video_report.batch.attempt_end import AttemptEnd
-from gs_video_report.batch.attempt_errors import guarded
-from gs_video_report.batch.attempts_in_flight import Attempt, AttemptsInFlight
+from gs_video_report.batch.attempt.control import TaskControl, TaskRunner
+from gs_video_report.batch.attempt.errors import guarded
+from gs_video_report.batch.attempt.outage import DEFAULT_LIMIT_S, FIRST_WAIT_S, OutageWatch
+from gs_video_report.batch.attempt.service_line import ServiceLine
 from gs_video_report.batch.data_models import BatchStatus, TaskResult, VideoTask
-from gs_video_report.batch.outage import DEFAULT_LIMIT_S, FIRST_WAIT_S, OutageWatch
-from gs_video_report.batch.pool_listener import PoolListener
-from gs_video_report.batch.run_outcome import PoolOutcome, StopReason
-from gs_video_report.batch.service_line import ServiceLine
+from gs_video_report.batch.pool.attempt_end import AttemptEnd
+from gs_video_report.batch.pool.in_flight import Attempt, AttemptsInFlight
+from gs_video_report.batch.pool.listener import PoolListener
+from gs_video_report.batch.pool.outcome import PoolOutcome, StopReason
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import (
     FatalError,

@@ -29,7 +29,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.engines import fetch_jobs
 from gs_video_report.engines.base import Stepper
 from gs_video_report.errors import DownloadRefused
-from gs_video_report.media.download_folder import discard_folder
+from gs_video_report.media.web.folder import discard_folder
 
 STAGE = "fetch"
 STEP_VERSION = 1

@@ -37,10 +37,10 @@ def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Returns: kind (`file`, `site`), version ("" when the server gives none), title, name,
         size_bytes and duration_s (None when unknown).
     """
-    from gs_video_report.media import site_video
-    from gs_video_report.media.download import look
-    from gs_video_report.media.download_settings import DownloadSettings
     from gs_video_report.media.sniff import MEDIA
+    from gs_video_report.media.web import site_video
+    from gs_video_report.media.web.download import look
+    from gs_video_report.media.web.settings import DownloadSettings
 
     settings = DownloadSettings.from_options(options)
     names_file = PurePath(urlsplit(url).path).suffix.lower() in _MEDIA_SUFFIXES
@@ -70,8 +70,8 @@ def locate(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def fetch_file(url: str, folder: str, cache_root: str, options: Mapping[str, Any]) -> Any:
     """Download the plain file at `url` into the artifact store; see `_value`."""
     from gs_video_report.cache import adopt_file
-    from gs_video_report.media.download import download
-    from gs_video_report.media.download_settings import DownloadSettings
+    from gs_video_report.media.web.download import download
+    from gs_video_report.media.web.settings import DownloadSettings
 
     settings = DownloadSettings.from_options(options)
     done, key = _stored(
@@ -95,8 +95,8 @@ def fetch_site(
         wanted: pictures (bool), subtitles (bool), language (ISO 639-1, or "").
     """
     from gs_video_report.cache import adopt_file, store_file
-    from gs_video_report.media import site_video
-    from gs_video_report.media.download_settings import DownloadSettings
+    from gs_video_report.media.web import site_video
+    from gs_video_report.media.web.settings import DownloadSettings
 
     def fetch() -> site_video.SiteDownload:
         return site_video.fetch(
@@ -133,7 +133,7 @@ def _stored(folder: str, fetch: Callable[[], Any], store: Callable[[Any], T]) ->
 
     Another process that fetched the same may have stored it and removed the folder since.
     """
-    from gs_video_report.media.download_folder import locked_folder
+    from gs_video_report.media.web.folder import locked_folder
 
     for _ in range(MAX_TURNS):
         done = fetch()

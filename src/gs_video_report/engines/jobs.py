@@ -35,8 +35,8 @@ def extract_audio(path: str, out_path: str, track: int | None) -> dict[str, Any]
 
 def speech_params() -> dict[str, dict[str, Any]]:
     """Parameters of planning (`vad`) and recognition (`asr`): part of the steps' keys."""
-    from gs_video_report.media.asr import AsrParams
-    from gs_video_report.media.vad import VadParams
+    from gs_video_report.media.speech.asr import AsrParams
+    from gs_video_report.media.speech.vad import VadParams
 
     return {"vad": asdict(VadParams()), "asr": asdict(AsrParams())}
 
@@ -44,8 +44,8 @@ def speech_params() -> dict[str, dict[str, Any]]:
 def plan_speech(pcm_path: str) -> dict[str, Any]:
     """`chunks` as (start, end) in samples of 16 kHz, empty when there is no speech; and `speech`,
     where a voice is heard for certain, as (start_s, end_s)."""
-    from gs_video_report.media.vad import VadParams
-    from gs_video_report.media.vad import plan_speech as run
+    from gs_video_report.media.speech.vad import VadParams
+    from gs_video_report.media.speech.vad import plan_speech as run
 
     plan = run(pcm_path, VadParams())
     return {"chunks": [(c.start, c.end) for c in plan.chunks], "speech": list(plan.speech)}
@@ -55,7 +55,7 @@ def detect_language(
     model_dir: str, pcm_path: str, chunks: list[tuple[int, int]]
 ) -> tuple[str, float]:
     """Spoken language (ISO 639-1) and its probability."""
-    from gs_video_report.media.asr import detect_language as run
+    from gs_video_report.media.speech.asr import detect_language as run
 
     return run(model_dir, pcm_path, chunks)
 
@@ -67,8 +67,8 @@ def transcribe_chunk(
 
     `alone`: there is no other chunk. `guessed`: nobody told the language.
     """
-    from gs_video_report.media.asr import AsrParams
-    from gs_video_report.media.asr import transcribe_chunk as run
+    from gs_video_report.media.speech.asr import AsrParams
+    from gs_video_report.media.speech.asr import transcribe_chunk as run
 
     how = {"alone": alone, "guessed": guessed}
     return asdict(run(model_dir, pcm_path, start, end, language, AsrParams(), **how))
@@ -88,7 +88,7 @@ def hear_only_chunk(
 
 def relisten_params() -> dict[str, Any]:
     """Parameters of the second hearing: part of the step's key."""
-    from gs_video_report.media.relisten import RelistenParams
+    from gs_video_report.media.speech.relisten import RelistenParams
 
     return asdict(RelistenParams())
 
@@ -104,7 +104,7 @@ def relisten_chunk(
     foreign: bool = False,
 ) -> dict[str, Any]:
     """Hear one chunk again and decide which text to keep; the dict of `Rehearing`."""
-    from gs_video_report.media.relisten import relisten_chunk as run
+    from gs_video_report.media.speech.relisten import relisten_chunk as run
 
     where = (model_dir, pcm_path, start, end, language, present, only_language)
     return asdict(run(*where, foreign=foreign))
@@ -116,8 +116,8 @@ def find_slides(path: str, out_dir: str, cache_root: str) -> dict[str, Any]:
     Each slide gets `key`, its name in the artifact store.
     """
     from gs_video_report.cache import store_file
-    from gs_video_report.media.slides import SlideParams
-    from gs_video_report.media.slides import find_slides as run
+    from gs_video_report.media.slides.find import SlideParams
+    from gs_video_report.media.slides.find import find_slides as run
 
     found = asdict(run(path, out_dir, SlideParams()))
     for slide in found["slides"]:
@@ -134,7 +134,7 @@ def read_slide(image_path: str, language: str) -> dict[str, Any]:
 
 def read_subtitles(path: str, kind: str, index: int) -> dict[str, Any]:
     """Parse a sidecar file (`kind == "sidecar"`) or embedded stream `index` of `path`."""
-    from gs_video_report.media import subtitles
+    from gs_video_report.media.subtitles import read as subtitles
 
     if kind == "sidecar":
         file = Path(path)
@@ -144,7 +144,7 @@ def read_subtitles(path: str, kind: str, index: int) -> dict[str, Any]:
 
 def resolve_model(name: str, cache_root: str) -> dict[str, Any]:
     """Find, join and verify the speech model; the dict of `SpeechModel`."""
-    from gs_video_report.media.asr_models import resolve_model as run
+    from gs_video_report.media.speech.asr_models import resolve_model as run
 
     return {
         k: str(v) if isinstance(v, Path) else v

@@ -32,7 +32,7 @@ def make(
     """
     check_name(name)
     if name == "gemini":
-        from gs_video_report.engines.gemini import GeminiEngine
+        from gs_video_report.engines.gemini.engine import GeminiEngine
 
         keys = () if key is None else tuple(key) if isinstance(key, (list, tuple)) else (key,)
         return GeminiEngine(
@@ -43,7 +43,7 @@ def make(
         )
     if name == "openai":
         from gs_video_report.engines.llm.prices import load_prices
-        from gs_video_report.engines.openai_compatible import OpenAIEngine
+        from gs_video_report.engines.openai.engine import OpenAIEngine
 
         return OpenAIEngine(options, key, prices=load_prices(prices))
     from gs_video_report.engines.local import LocalEngine

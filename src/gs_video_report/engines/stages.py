@@ -129,7 +129,7 @@ async def transcript(ctx: TaskContext, found: dict[str, Any], model: dict[str, A
 
 
 async def _from_subtitles(ctx: TaskContext, found: dict[str, Any]) -> Transcript | None:
-    from gs_video_report.media import subtitles
+    from gs_video_report.media.subtitles import read as subtitles
 
     wanted = str(ctx.options.get("language", "auto"))
     sidecars = await asyncio.to_thread(subtitles.find_sidecars, ctx.media.path)
@@ -193,7 +193,7 @@ async def _from_speech(
         return Transcript(notices=notices, speech=speech)
     heard: list[dict[str, Any]] = []
     language, probability = await _language(ctx, track, pcm, plan, model, heard)
-    from gs_video_report.engines import second_hearing
+    from gs_video_report.engines.hearing import second_hearing
 
     async def pcm_path() -> str:
         return await _samples(ctx, track, pcm)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gs_video_report.batch.snapshot import FailureLine, Snapshot, WorkerLine
+from gs_video_report.batch.progress.snapshot import FailureLine, Snapshot, WorkerLine
 from gs_video_report.terminal.styles import (
     UNKNOWN,
     Glyphs,

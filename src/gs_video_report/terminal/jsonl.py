@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from gs_video_report.batch.data_models import BatchResult
-from gs_video_report.batch.snapshot import Snapshot, status_fields, worker_fields
+from gs_video_report.batch.progress.snapshot import Snapshot, status_fields, worker_fields
 from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.printer import TaskLine, WallClock, utc_now
 from gs_video_report.terminal.stream import LineWriter, json_line

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from gs_video_report.batch.data_models import BatchResult
-from gs_video_report.batch.snapshot import Snapshot
+from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.frame import MAX_COLUMNS, Row, Screen, frame, printable
 from gs_video_report.terminal.plain import error_words

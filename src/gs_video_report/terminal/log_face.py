@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from gs_video_report.batch.data_models import BatchResult
-from gs_video_report.batch.snapshot import Snapshot, status_fields
+from gs_video_report.batch.progress.snapshot import Snapshot, status_fields
 from gs_video_report.errors import ExitCode
 from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.printer import Printer, TaskLine

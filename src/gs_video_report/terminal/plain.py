@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from gs_video_report.batch.data_models import BatchResult
-from gs_video_report.batch.snapshot import Snapshot
+from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.printer import TaskLine, WallClock, utc_now
 from gs_video_report.terminal.stream import LineWriter

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, Self
 
 from gs_video_report.batch.data_models import BatchResult, TaskError, TaskResult, VideoTask
-from gs_video_report.batch.snapshot import Snapshot, display_name
+from gs_video_report.batch.progress.snapshot import Snapshot, display_name
 
 if TYPE_CHECKING:
     from gs_video_report.errors import GsvrError

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from gs_video_report.batch.limiter_models import BucketConfig
+from gs_video_report.batch.limiter.models import BucketConfig
 from gs_video_report.terminal.styles import clean, money, number, plural
 
 

@@ -18,7 +18,7 @@ from gs_video_report.batch.data_models import (
     TaskStatus,
     VideoTask,
 )
-from gs_video_report.batch.snapshot import display_name
+from gs_video_report.batch.progress.snapshot import display_name
 from gs_video_report.terminal.failures import FailureGroup, failure_lines, with_ref
 from gs_video_report.terminal.styles import (
     UNKNOWN,

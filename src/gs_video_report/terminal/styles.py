@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TextIO
 
-from gs_video_report.batch.eta import EtaRange
+from gs_video_report.batch.progress.eta import EtaRange
 
 UNKNOWN = "-"
 _MINUTE_S, _HOUR_S = 60, 3600

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
-from gs_video_report.batch.snapshot import Snapshot
+from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.errors import ExitCode
 from gs_video_report.terminal.failures import FailureGroup, failure_lines, with_ref
 from gs_video_report.terminal.notices import tuning_lines

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from gs_video_report.batch.data_models import TaskError, VideoTask
-from gs_video_report.batch.snapshot import display_name
+from gs_video_report.batch.progress.snapshot import display_name
 from gs_video_report.terminal.failures import with_ref
 from gs_video_report.terminal.styles import UNKNOWN, clean, clock, cut_end, money, size
 from gs_video_report.terminal.times import when

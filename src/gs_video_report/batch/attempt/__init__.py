@@ -1,0 +1,1 @@
+"""One attempt at one video: its source, steps, calls, report and errors."""

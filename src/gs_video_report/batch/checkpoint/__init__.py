@@ -1,0 +1,1 @@
+"""Checkpoint files: format, contents, and when to write one."""

@@ -1,0 +1,1 @@
+"""Folders and lists become a stream of inputs and problems."""

@@ -1,0 +1,1 @@
+"""Finished reports: judge, check, hear again, write anew, restore."""

@@ -1,0 +1,1 @@
+"""The frozen picture of a run, its speed, the time left."""

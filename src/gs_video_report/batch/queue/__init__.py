@@ -1,0 +1,1 @@
+"""The verbs on batches and tasks, and all that reads or writes their tables."""

@@ -1,0 +1,1 @@
+"""The SQLite file: opening, grouped commits, rows and values, locks, clocks."""

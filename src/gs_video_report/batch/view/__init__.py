@@ -1,0 +1,1 @@
+"""A batch seen from another process: live picture and metrics."""

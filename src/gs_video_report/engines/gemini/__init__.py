@@ -1,0 +1,1 @@
+"""The Gemini API: uploads once, asks stretch by stretch."""

@@ -1,0 +1,1 @@
+"""Chunks in doubt are heard a second time."""

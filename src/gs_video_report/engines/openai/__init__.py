@@ -1,0 +1,1 @@
+"""Any OpenAI-compatible server: it writes from transcript and slides."""

@@ -1,0 +1,1 @@
+"""Find the slides of a recording."""

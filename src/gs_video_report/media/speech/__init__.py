@@ -1,0 +1,1 @@
+"""Speech to timed text, on this machine."""

@@ -1,0 +1,1 @@
+"""Read subtitles of every kind."""

@@ -1,0 +1,1 @@
+"""Fetch recordings from addresses, safely."""
