@@ -278,7 +278,6 @@ async def render(access: ProcessCommand, faces: Faces, ref: str, template: str |
         row = await queue.get_batch(ref)
         # Another template has folders of its own, but whole results are stored with it as well.
         async with rewriting(queue.db.path, row.batch_id), ProcessBackend() as compute:
-            queue.db.check_in_place()
             await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
             with counted(sys.stderr, "reports rendered", faces.json) as told:
                 done = await render_batch(queue, ref, compute, template, told, folder)

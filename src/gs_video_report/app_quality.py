@@ -121,7 +121,6 @@ async def _heard_again(
             rewriting(queue.db.path, row.batch_id),
             ProcessBackend(row.options.compute_processes or None) as compute,
         ):
-            queue.db.check_in_place()
             await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
             mender = Mender(queue, row, compute, cache, engine_of(config, row.options))
             cut = await mender.mend_all(await cut_off(queue, row.batch_id))

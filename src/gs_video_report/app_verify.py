@@ -57,7 +57,6 @@ async def _repair(
 
     row = await queue.get_batch(ref)
     async with rewriting(queue.db.path, row.batch_id):
-        queue.db.check_in_place()
         found = await check(queue, row.batch_id)
         if found.database or not (found.damaged or found.pages):
             return found, Repaired()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gs_video_report.batch.store import batch_lock
-from gs_video_report.batch.store.batch_lock import rebuilding, rewriting, working_on
-from gs_video_report.batch.store.process_lock import ProcessLock, workers_dir
+from gs_video_report.batch.store import file_lock
+from gs_video_report.batch.store.batch_lock import rewriting, working_on
+from gs_video_report.batch.store.place_lock import PlaceLock
+from gs_video_report.batch.store.process_lock import workers_dir
 from gs_video_report.errors import BatchInUse, ExitCode
 from tests.reliability import oracle
 from tests.reliability.scene import Scene, end
@@ -147,11 +148,12 @@ def test_of_two_commands_that_rebuild_a_damaged_database_none_moves_the_others_a
 
 
 @pytest.mark.slow
-def test_a_database_that_a_living_process_works_with_is_not_moved_aside(scene: Scene) -> None:
+async def test_a_database_that_another_process_has_open_is_not_moved_aside(scene: Scene) -> None:
     damaged(scene)
     before = scene.database.read_bytes()
-    with ProcessLock(scene.database):
-        code = scene.gsvr("batch", "process", "--resume-from", "latest", "--progress", "none")
+    place = await PlaceLock.take(scene.database)
+    code = scene.gsvr("batch", "process", "--resume-from", "latest", "--progress", "none")
+    place.close()
     assert code == ExitCode.LOCKED, last_words(scene)
     assert scene.database.read_bytes() == before
     assert not list(scene.root.glob("tasks.db.damaged-*"))
@@ -162,8 +164,8 @@ def test_a_database_that_a_living_process_works_with_is_not_moved_aside(scene: S
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_lock, "TRIES", 2)
-    monkeypatch.setattr(batch_lock, "PAUSE_S", 0.0)
+    monkeypatch.setattr(file_lock, "TRIES", 2)
+    monkeypatch.setattr(file_lock, "PAUSE_S", 0.0)
 
 
 async def test_runs_share_a_batch_and_a_rewriting_command_has_it_alone(
@@ -179,20 +181,5 @@ async def test_runs_share_a_batch_and_a_rewriting_command_has_it_alone(
     async with rewriting(db, "b1"):
         with pytest.raises(BatchInUse, match="written anew"):
             async with working_on(db, "b1"):
-                pass
-    assert not workers_dir(db).exists()
-
-
-async def test_a_database_is_rebuilt_by_one_command_and_while_nobody_works_with_it(
-    tmp_path: Path, impatient: None
-) -> None:
-    db = tmp_path / "q.db"
-    async with working_on(db, "b1"):
-        with pytest.raises(BatchInUse):
-            async with rebuilding(db):
-                pass
-    async with rebuilding(db):
-        with pytest.raises(BatchInUse):
-            async with rebuilding(db):
                 pass
     assert not workers_dir(db).exists()

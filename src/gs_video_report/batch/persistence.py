@@ -3,8 +3,9 @@
 Truth: the file. WAL with synchronous=FULL: what a `write()` returned survives a power cut.
 Writes: through one connection per process, owned by the batcher of `group_commit.py`; it is
 also the only one that checkpoints the WAL. Reads: one read-only connection, each read is short.
+While it is open for writing, nobody puts another file in its place (`store/place_lock.py`).
 Never: carries a connection across fork; opens the database file by other means.
-Raises: DatabaseCorrupt, DatabaseNewer, DatabaseReadOnly, DatabaseOnNetwork, QueueBusy,
+Raises: BatchInUse, DatabaseCorrupt, DatabaseNewer, DatabaseReadOnly, DatabaseOnNetwork, QueueBusy,
 DiskFullError, NotFoundError.
 """
 
@@ -28,7 +29,8 @@ from gs_video_report.batch.store.database_open import (
     open_writer,
 )
 from gs_video_report.batch.store.group_commit import Batcher, Many, Work
-from gs_video_report.errors import BatchInUse, DatabaseReadOnly
+from gs_video_report.batch.store.place_lock import PlaceLock
+from gs_video_report.errors import DatabaseReadOnly
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -46,6 +48,7 @@ class Database:
         reader: aiosqlite.Connection,
         batcher: Batcher | None,
         writer: aiosqlite.Connection | None,
+        place: PlaceLock | None = None,
     ) -> None:
         self.path = path
         self._reader = reader
@@ -53,7 +56,7 @@ class Database:
         self._batcher = batcher
         self._pid = os.getpid()
         self._closed = False
-        self._place = _place_of(path)
+        self._place = place
 
     @classmethod
     async def open(
@@ -63,6 +66,7 @@ class Database:
         create: bool = True,
         read_only: bool = False,
         untouched: bool = False,
+        alone: bool = False,
         busy_timeout_s: float = 10.0,
     ) -> Self:
         """Open the file; make it and its folder, or migrate it, when that is needed.
@@ -74,23 +78,40 @@ class Database:
                 `DatabaseReadOnly`. Works in a folder that cannot be written, too.
             untouched: with `read_only`, leave no side files either, for a look of a moment at a
                 database that nobody else writes; one that has a WAL is read the normal way.
+            alone: only for who holds `place_lock.rebuilding()`; others need not be kept off.
             busy_timeout_s: seconds to wait for another program's lock, for each operation.
 
         Raises:
+            BatchInUse: it is to be written, and another command rebuilds it just now.
             NotFoundError: the file is missing and must not be created.
             DatabaseCorrupt, DatabaseNewer, DatabaseReadOnly, DatabaseOnNetwork, DatabaseError,
             QueueBusy, DiskFullError: see their texts.
         """
         check_sqlite()
         file = check_place(path, create=create and not read_only)
-        try:
-            if read_only:
-                return cls(
-                    file,
-                    await open_reader(file, busy_timeout_s, migrated=False, untouched=untouched),
-                    None,
-                    None,
+        if read_only:
+            try:
+                reader = await open_reader(
+                    file, busy_timeout_s, migrated=False, untouched=untouched
                 )
+            except sqlite3.Error as error:
+                raise translate(error, file) from error
+            return cls(file, reader, None, None)
+        place = None if alone else await PlaceLock.take(file)
+        try:
+            if place is not None:
+                check_place(path, create=create)  # once more: it may have been moved before
+            return await cls._open_for_writing(file, busy_timeout_s, place)
+        except BaseException:
+            if place is not None:
+                place.close()
+            raise
+
+    @classmethod
+    async def _open_for_writing(
+        cls, file: Path, busy_timeout_s: float, place: PlaceLock | None
+    ) -> Self:
+        try:
             writer, raw = await open_writer(file, busy_timeout_s)
             try:
                 reader = await open_reader(file, busy_timeout_s, migrated=True)
@@ -99,23 +120,12 @@ class Database:
                 raise
         except sqlite3.Error as error:
             raise translate(error, file) from error
-        return cls(file, reader, Batcher(writer, raw), writer)
+        return cls(file, reader, Batcher(writer, raw), writer, place)
 
     @property
     def read_only(self) -> bool:
         """True when `write()` is refused."""
         return self._batcher is None
-
-    def check_in_place(self) -> None:
-        """For who has just got a lock that keeps others from rebuilding the file.
-
-        Raises: BatchInUse when that was done since it was opened: this one is not read any more.
-        """
-        if self._place is None or _place_of(self.path) != self._place:
-            raise BatchInUse(
-                f"{self.path}: another command has put a rebuilt database in its place",
-                hint="run the same command again",
-            )
 
     async def wait_longer(self, busy_timeout_s: float) -> None:
         """From now on let each write wait so long for another program's lock.
@@ -145,6 +155,7 @@ class Database:
         wish: Any,
         many: Many | None = None,
         undelivered: Callable[[Any], None] | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> asyncio.Future[Any]:
         """Hand in an operation without waiting; `delivered()` waits for its answer.
 
@@ -155,6 +166,7 @@ class Database:
         Args:
             wish: a function as `write()` takes it, or one element of what `many` takes.
             undelivered: called with the answer when the caller was cancelled in the meantime.
+            meanwhile: called with the answer while the disk is waited for; see `group_commit`.
 
         Raises:
             DatabaseReadOnly: opened for reading only.
@@ -162,7 +174,7 @@ class Database:
         self._check_usable()
         if self._batcher is None:
             raise DatabaseReadOnly(f"{self.path}: was opened for reading only")
-        return self._batcher.submit(wish, many, undelivered)
+        return self._batcher.submit(wish, many, undelivered, meanwhile)
 
     async def delivered(self, answer: asyncio.Future[Any]) -> Any:
         """The answer of a submitted operation, once it is durable. Raises: as `write()`."""
@@ -194,11 +206,15 @@ class Database:
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
-        if self._batcher is not None:
-            await self._batcher.close()
-        await close_connection(self._reader)
-        if self._writer is not None:
-            await close_connection(self._writer)
+        try:
+            if self._batcher is not None:
+                await self._batcher.close()
+            await close_connection(self._reader)
+            if self._writer is not None:
+                await close_connection(self._writer)
+        finally:
+            if self._place is not None:
+                self._place.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -211,12 +227,3 @@ class Database:
             raise RuntimeError("the database is closed")
         if self._pid != os.getpid():
             raise RuntimeError("a database connection must not cross a fork; open it anew")
-
-
-def _place_of(path: Path) -> tuple[int, int] | None:
-    """Which file has the name now; None: it cannot be told."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -91,7 +91,6 @@ class BatchProcessor:
         lock.acquire()
         try:
             async with working_on(self.database.path, self.row.batch_id):
-                self.database.check_in_place()
                 if await self._nothing_to_do(queue):
                     await asyncio.to_thread(sweep_temps, Path(options.output_dir))
                     return await self._already_done(queue, started)

@@ -25,8 +25,8 @@ from gs_video_report.batch.mend.quality import DONE
 from gs_video_report.batch.mend.repair import LOCAL
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.planner import OpenedBatch
-from gs_video_report.batch.store.batch_lock import rebuilding
 from gs_video_report.batch.store.clock import utc_now
+from gs_video_report.batch.store.place_lock import rebuilding
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import DatabaseCorrupt, NotFoundError
 
@@ -45,29 +45,32 @@ async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch |
         The database, and the batch when the reference was a checkpoint (or a rebuild was needed);
         None means: look `ref` up in the database.
     """
+    opened: OpenedBatch | None = None
     try:
         database = await _open_sound(path)
     except (NotFoundError, DatabaseCorrupt):
         await asyncio.to_thread(_find, path, ref)  # before anything is made or moved
         async with rebuilding(path):  # and look again: another command may have rebuilt it
-            return await _open_or_rebuild(path, ref)
-    return await _with_known(database, path, ref)
+            opened = await _rebuilt(path, ref)
+        database = await Database.open(path, create=False)
+    return (database, opened) if opened else await _with_known(database, path, ref)
 
 
-async def _open_or_rebuild(path: Path, ref: str) -> tuple[Database, OpenedBatch | None]:
-    notes: list[str] = []
+async def _rebuilt(path: Path, ref: str) -> OpenedBatch | None:
+    """The batch in the database that was made anew; None: there is a sound one already."""
     try:
-        database = await _open_sound(path)
+        await (await _open_sound(path, alone=True)).close()
     except NotFoundError:
-        notes.append(f"{path.name} is not there; rebuilt from a checkpoint")
         checkpoint = await asyncio.to_thread(_find, path, ref)
-        return await _rebuild(path, checkpoint, notes)
+        note = f"{path.name} is not there; rebuilt from a checkpoint"
     except DatabaseCorrupt:
         checkpoint = await asyncio.to_thread(_find, path, ref)
         kept = await asyncio.to_thread(_move_aside, path)
-        notes.append(f"the database is damaged; it was kept as {kept.name}")
-        return await _rebuild(path, checkpoint, notes)
-    return await _with_known(database, path, ref)
+        note = f"the database is damaged; it was kept as {kept.name}"
+    else:
+        return None
+    async with await Database.open(path, alone=True) as database:
+        return await _restore_into(database, path, checkpoint, [note])
 
 
 async def _with_known(
@@ -80,9 +83,9 @@ async def _with_known(
         raise
 
 
-async def _open_sound(path: Path) -> Database:
+async def _open_sound(path: Path, *, alone: bool = False) -> Database:
     """The open database. Raises: DatabaseCorrupt, and then nothing of it is open any more."""
-    database = await Database.open(path, create=False)
+    database = await Database.open(path, create=False, alone=alone)
     try:
         problems = await database.problems()
         if problems:
@@ -106,17 +109,6 @@ async def _known(database: Database, path: Path, ref: str) -> OpenedBatch | None
     except NotFoundError:
         notes = [f"the batch was not in {path.name}; added from the checkpoint"]
         return await _restore_into(database, path, checkpoint, notes)
-
-
-async def _rebuild(
-    path: Path, checkpoint: Checkpoint, notes: list[str]
-) -> tuple[Database, OpenedBatch]:
-    database = await Database.open(path)
-    try:
-        return database, await _restore_into(database, path, checkpoint, notes)
-    except BaseException:
-        await database.close()
-        raise
 
 
 async def _restore_into(

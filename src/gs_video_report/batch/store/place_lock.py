@@ -1,0 +1,60 @@
+"""Nobody puts another file in the place of a database while it is open for writing.
+
+Truth: a kernel lock on `.<db name>.workers/place.lock` beside the database. Who opens it to write
+shares the lock from before the opening until after the closing, so that what a command writes goes
+into the file that has the name afterwards, too; who rebuilds it has the lock alone.
+Never: opens the database; waits longer than a cleaner holds a file.
+Raises: BatchInUse, DatabaseReadOnly, DiskFullError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gs_video_report.batch.store.file_lock import ALONE, SHARED, acquire, held, release
+from gs_video_report.batch.store.process_lock import workers_dir
+from gs_video_report.errors import BatchInUse
+
+
+@asynccontextmanager
+async def rebuilding(db_path: Path) -> AsyncIterator[None]:
+    """Hold the file alone, to put another one in its place.
+
+    Raises: BatchInUse while another command does, or has it open for writing.
+    """
+    refusal = BatchInUse(
+        f"{db_path}: another process works with it, so it cannot be rebuilt now",
+        hint="stop that process, then run the same command again",
+    )
+    async with held(_file(db_path), ALONE, refusal):
+        yield
+
+
+class PlaceLock:
+    """Held by who has the database open for writing. Made by `take()`."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd: int | None = fd
+        self._path = path
+
+    @classmethod
+    async def take(cls, db_path: Path) -> PlaceLock:
+        """Keep the file in its place from now on. Raises: BatchInUse while it is rebuilt."""
+        refusal = BatchInUse(
+            f"{db_path}: another command rebuilds it from a checkpoint",
+            hint="run the same command again when that one has ended",
+        )
+        path = _file(db_path)
+        return cls(await acquire(path, SHARED, refusal), path)
+
+    def close(self) -> None:
+        """Let go. Idempotent."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            release(fd, self._path)
+
+
+def _file(db_path: Path) -> Path:
+    return workers_dir(db_path) / "place.lock"
