@@ -395,6 +395,18 @@ async def test_an_answer_that_nobody_waits_for_is_told(tmp_path: Path) -> None:
     assert told == ["a"]
 
 
+async def test_what_a_caller_needs_is_made_ready_before_the_commit_is_told(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    async def one(name: str) -> None:
+        answer = await db.delivered(db.submit(name, put_many, None, told.append))
+        told.append(("durable", answer))
+
+    async with await Database.open(tmp_path / "a.db") as db:
+        await asyncio.gather(one("a"), one("bad"), one("c"), return_exceptions=True)
+    assert told == ["a", "c", ("durable", "a"), ("durable", "c")]
+
+
 async def test_operation_that_ends_the_transaction_is_refused(tmp_path: Path) -> None:
     async with await Database.open(tmp_path / "q.db") as db:
         with pytest.raises(RuntimeError, match="ended the transaction"):

@@ -31,7 +31,7 @@ from gs_video_report.batch.queue.task_reads import TaskReads
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.store import process_lock
 from gs_video_report.batch.store.clock import Clock
-from gs_video_report.batch.store.rows import error_to_json, json_text
+from gs_video_report.batch.store.rows import error_to_json, json_text, result_to_json
 from gs_video_report.errors import LeaseLost, UsageError
 
 MOVES_PER_COMMIT = 500
@@ -133,7 +133,11 @@ class TaskAdmin(TaskReads):
 
         Raises: LeaseLost when the task has not ended, or has run again since it was read.
         """
-        values = {"result": result.to_json(), "task_id": task.task_id, "attempt": task.attempt}
+        values = {
+            "result": result_to_json(result),
+            "task_id": task.task_id,
+            "attempt": task.attempt,
+        }
         rows = await self.db.write(lambda c: c.execute(query("replace_result"), values).fetchall())
         if not rows:
             raise LeaseLost(f"task {task.ref} has run again in the meantime")

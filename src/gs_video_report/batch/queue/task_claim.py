@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any, NamedTuple
@@ -28,7 +28,6 @@ from gs_video_report.batch.store.process_lock import is_held_here, process_of
 from gs_video_report.batch.store.rows import json_text, task_from_columns
 from gs_video_report.errors import LeaseLost
 
-_Rows = list[sqlite3.Row]
 _WAITING = (TaskStatus.PENDING, TaskStatus.RETRYING)
 
 
@@ -51,6 +50,31 @@ class _Wish(NamedTuple):
     lease_s: float
     worker_id: str
     limit: int
+
+
+class _Claimed:
+    """What one caller has claimed: rows, and the tasks that are made of them."""
+
+    __slots__ = ("_tasks", "rows")
+
+    def __init__(self, rows: Sequence[sqlite3.Row] = ()) -> None:
+        self.rows = rows
+        self._tasks: list[VideoTask] | None = None
+
+    @property
+    def tasks(self) -> list[VideoTask]:
+        """Made once; where it can be, while the claim is on its way to the disk."""
+        if self._tasks is None:
+            self._tasks = [task_from_columns(row) for row in self.rows]
+        return self._tasks
+
+    def make_tasks(self) -> None:
+        """See `group_commit`: `meanwhile`."""
+        _ = self.tasks
+
+
+_Turn = tuple[LeaseLost | None, _Claimed]
+"""How a task was left, and what was claimed after it."""
 
 
 class TaskClaim(TaskLeave):
@@ -87,7 +111,7 @@ class TaskClaim(TaskLeave):
         """
         _check_lock(worker_id)
         wish = _Wish(batch_id, lease_s, worker_id, limit)
-        claiming = self.db.submit(wish, self._claim_many, self._give_back)
+        claiming = self.db.submit(wish, self._claim_many, self._give_back, _Claimed.make_tasks)
         try:
             return self._taken(await self.db.delivered(claiming))
         except asyncio.CancelledError:
@@ -111,33 +135,32 @@ class TaskClaim(TaskLeave):
         worker_id = task.worker_id or ""
         _check_lock(worker_id)
         wish = (completion(task, result), _Wish(task.batch_id, lease_s, worker_id, 1))
-        turning = self.db.submit(wish, self._turn_many, lambda answer: self._give_back(answer[1]))
+        turning = self.db.submit(wish, self._turn_many, self._give_turn_back, _make_next)
         try:
-            lost, rows = await self.db.delivered(turning)
+            lost, claimed = await self.db.delivered(turning)
         except asyncio.CancelledError:
-            self._give_back((_unheard(turning) or (None, []))[1])
+            self._give_turn_back(_unheard(turning))
             raise
         finally:
             self._let_go(task)
         if lost is not None:
-            self._give_back(rows)
+            self._give_back(claimed)
             raise lost
-        return self._taken(rows)
+        return self._taken(claimed)
 
     def _turn_many(
         self, connection: sqlite3.Connection, wishes: list[tuple[Completion, _Wish]]
-    ) -> list[tuple[LeaseLost | None, _Rows]]:
+    ) -> list[_Turn]:
         """See `group_commit.Many`."""
         ended = self._complete_many(connection, [done for done, _ in wishes])
         return list(zip(ended, self._claim_many(connection, [w for _, w in wishes]), strict=True))
 
-    def _taken(self, rows: _Rows) -> list[VideoTask]:
-        tasks = [task_from_columns(row) for row in rows]
-        for task in tasks:
+    def _taken(self, claimed: _Claimed) -> list[VideoTask]:
+        for task in claimed.tasks:
             self._held[task.task_id] = (task.worker_id or "", task.attempt)
-        return tasks
+        return claimed.tasks
 
-    def _claim_many(self, connection: sqlite3.Connection, wishes: list[_Wish]) -> list[_Rows]:
+    def _claim_many(self, connection: sqlite3.Connection, wishes: list[_Wish]) -> list[_Claimed]:
         """See `group_commit.Many`."""
         return [
             rows
@@ -147,7 +170,7 @@ class TaskClaim(TaskLeave):
 
     def _claim(
         self, connection: sqlite3.Connection, batch_id: str, lease_s: float, wishes: list[_Wish]
-    ) -> Iterator[_Rows]:
+    ) -> Iterator[_Claimed]:
         """The rows for each wish, in order; the first wish gets the most urgent ones."""
         values = {
             **self._lease(lease_s), "batch_id": batch_id, "limit": sum(w.limit for w in wishes),
@@ -156,7 +179,7 @@ class TaskClaim(TaskLeave):
         shares = [(wish, list(islice(due, wish.limit))) for wish in wishes]
         owners = {str(task_id): wish.worker_id for wish, ids in shares for task_id in ids}
         rows = self._claim_rows(connection, values, owners) if owners else {}
-        return ([rows[task_id] for task_id in ids] for _, ids in shares)
+        return (_Claimed([rows[task_id] for task_id in ids]) for _, ids in shares)
 
     def _claim_rows(
         self, connection: sqlite3.Connection, values: dict[str, Any], owners: dict[str, str]
@@ -182,10 +205,13 @@ class TaskClaim(TaskLeave):
             "boot_id": self.clock.boot_id,
         }
 
-    def _give_back(self, rows: _Rows) -> None:
+    def _give_turn_back(self, turn: _Turn | None) -> None:
+        self._give_back(None if turn is None else turn[1])
+
+    def _give_back(self, claimed: _Claimed | None) -> None:
         """Release what a cancelled caller of `claim()` will never hear of."""
-        for row in rows:
-            giving = asyncio.ensure_future(self._release_quietly(task_from_columns(row)))
+        for task in () if claimed is None else claimed.tasks:
+            giving = asyncio.ensure_future(self._release_quietly(task))
             self._given_back.add(giving)
             giving.add_done_callback(self._given_back.discard)
 
@@ -231,12 +257,17 @@ class TaskClaim(TaskLeave):
 
 
 def _unheard(answer: asyncio.Future[Any]) -> Any:
-    """The answer of an operation whose caller was cancelled in the very moment it came; else ().
+    """The answer of an operation whose caller was cancelled in the very moment it came; else None.
 
     Where the caller was cancelled before, the group commit tells (`undelivered`).
     """
     came = answer.done() and not answer.cancelled() and answer.exception() is None
-    return answer.result() if came else ()
+    return answer.result() if came else None
+
+
+def _make_next(turn: _Turn) -> None:
+    """See `group_commit`: `meanwhile`."""
+    turn[1].make_tasks()
 
 
 def _check_lock(worker_id: str) -> None:

@@ -7,6 +7,8 @@ in one call; a plain operation between them keeps its place in the order.
 Each call runs in its own SAVEPOINT: one that fails is undone alone, and one for many is then tried
 for each alone. A failure that ends the transaction itself (disk full, COMMIT refused) fails the
 whole group.
+What can be made of the answers is made while the disk is waited for (`meanwhile`), in the event
+loop, which would idle.
 Cancelling a caller never leaves a transaction open: the group runs in the thread, start to end.
 Never: translates errors, opens files, knows tables.
 """
@@ -36,7 +38,7 @@ MAX_GROUP = 256
 class Operation:
     """One caller's wish, its answer, and the future the caller awaits."""
 
-    __slots__ = ("error", "future", "many", "result", "undelivered", "wish")
+    __slots__ = ("error", "future", "many", "meanwhile", "result", "undelivered", "wish")
 
     def __init__(
         self,
@@ -44,12 +46,14 @@ class Operation:
         wish: Any,
         many: Many | None = None,
         undelivered: Callable[[Any], None] | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> None:
         self.future = future
         self.wish = wish
         """A `Work`, or what `many` takes."""
         self.many = many
         self.undelivered = undelivered
+        self.meanwhile = meanwhile
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -72,18 +76,25 @@ class GroupConnection(sqlite3.Connection):
     """
 
     group: list[Operation]
+    answered: Callable[[list[Operation]], None]
+    """Told of the group in this thread, before its COMMIT."""
 
     def commit(self) -> None:
         """Run `group`. Never raises: every operation carries its own result or error."""
-        run_group(self, self.group)
+        run_group(self, self.group, self.answered)
 
 
-def run_group(connection: sqlite3.Connection, group: list[Operation]) -> None:
+def run_group(
+    connection: sqlite3.Connection,
+    group: list[Operation],
+    answered: Callable[[list[Operation]], None],
+) -> None:
     """One transaction around all operations; see the module header."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         for part in _parts(group):
             _run_part(connection, part, alone=len(group) == 1)
+        answered(group)
         if connection.in_transaction:
             connection.execute("COMMIT")
     except BaseException as error:
@@ -149,12 +160,20 @@ def _call(connection: sqlite3.Connection, part: list[Operation]) -> None:
             operation.result = answer
 
 
+def _make_ready(group: list[Operation]) -> None:
+    for operation in group:
+        waits = operation.error is None and not operation.future.done()
+        if waits and operation.meanwhile is not None:
+            operation.meanwhile(operation.result)
+
+
 class Batcher:
     """Owns the writing connection; collects operations and runs them in groups, in order."""
 
     def __init__(self, connection: aiosqlite.Connection, raw: GroupConnection) -> None:
         self._connection = connection
         self._raw = raw
+        self._raw.answered = self._answered
         self._waiting: deque[Operation] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -166,6 +185,7 @@ class Batcher:
         wish: Any,
         many: Many | None = None,
         undelivered: Callable[[Any], None] | None = None,
+        meanwhile: Callable[[Any], None] | None = None,
     ) -> asyncio.Future[Any]:
         """Run `wish` (a `Work`), or `many` with it, in the next transaction; await the answer.
 
@@ -173,6 +193,8 @@ class Batcher:
 
         Args:
             undelivered: called with the answer, once it is durable, when nobody waits any more.
+            meanwhile: called in the event loop with an answer that is not durable yet, to make
+                ready what the caller will need. It must not raise, nor tell anybody.
 
         Cancelling the answer: safe. An operation not begun yet is dropped; one that has begun is
         committed although its caller does not hear of it.
@@ -180,9 +202,15 @@ class Batcher:
         if self._closing or self._task.done():
             raise RuntimeError("the database is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(Operation(future, wish, many, undelivered))
+        self._waiting.append(Operation(future, wish, many, undelivered, meanwhile))
         self._wake.set()
         return future
+
+    def _answered(self, group: list[Operation]) -> None:
+        """Runs in the writer's thread."""
+        if any(operation.meanwhile is not None for operation in group):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(_make_ready, group)
 
     async def close(self) -> None:
         """Finish what waits, then stop. Idempotent."""

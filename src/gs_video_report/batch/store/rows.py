@@ -39,6 +39,7 @@ _USAGE_FIELDS = tuple(f.name for f in fields(Usage))
 _result_values, _output_values, _usage_values = (
     attrgetter(*names) for names in (_RESULT_FIELDS, _OUTPUT_FIELDS, _USAGE_FIELDS)
 )
+_RESULT_DEFAULTS = _result_values(TaskResult())
 _TASK_STATUS = {status.value: status for status in TaskStatus}
 TASK_COLUMNS = tuple(f.name for f in fields(VideoTask))
 """Columns of `tasks`, in the order of the fields of `VideoTask`."""
@@ -165,17 +166,20 @@ def error_from_json(text: str | None) -> TaskError | None:
 
 
 def result_to_json(result: TaskResult) -> str:
-    """JSON of a `TaskResult`, also with names that are not valid UTF-8."""
-    value = dict(zip(_RESULT_FIELDS, _result_values(result), strict=True))
-    value["outputs"] = [
-        dict(zip(_OUTPUT_FIELDS, _output_values(o), strict=True)) for o in result.outputs
-    ]
-    value["usage"] = dict(zip(_USAGE_FIELDS, _usage_values(result.usage), strict=True))
-    value["reused"] = dict(zip(_USAGE_FIELDS, _usage_values(result.reused), strict=True))
-    if not result.reused.requests:
-        del value["reused"]
-    if not result.renderings:
-        del value["renderings"]
+    """JSON of a `TaskResult`, also with names that are not valid UTF-8.
+
+    Fields at their defaults are left out: the row of a finished task grows by this text, and what
+    a commit costs are the pages that grew.
+    """
+    fields_now = zip(_RESULT_FIELDS, _result_values(result), _RESULT_DEFAULTS, strict=True)
+    value = {name: now for name, now, default in fields_now if now != default}
+    if result.outputs:
+        value["outputs"] = [
+            dict(zip(_OUTPUT_FIELDS, _output_values(o), strict=True)) for o in result.outputs
+        ]
+    for name in ("usage", "reused"):
+        if name in value:
+            value[name] = dict(zip(_USAGE_FIELDS, _usage_values(value[name]), strict=True))
     return json_text(value)
 
 
