@@ -108,6 +108,11 @@ async def process(command: ProcessCommand) -> int:
         )
     from gs_video_report.terminal.log_face import TwoFaces
 
+    if command.progress_file is not None:
+        from gs_video_report.batch.progress.file import check
+
+        log_file = _optional_path(config.value("log_file"))
+        check(command.progress_file, database_path(config), log_file)
     with open_log(config, command.faces) as log:
         printer: Printer = printer_for(command.faces, config)
         if log is not None:

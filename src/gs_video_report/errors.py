@@ -478,6 +478,13 @@ class LogNotWritable(UsageError):
     default_hint = "choose another file with --log-file, or change the permissions of its folder"
 
 
+class ProgressFileRefused(UsageError):
+    """What has the name of the progress file is something else."""
+
+    code = "E_PROGRESS_FILE"
+    default_hint = "name a file that is not there yet with --progress-file"
+
+
 class KeyringError(UsageError):
     """The system's keyring is missing, locked, or refuses."""
 

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ from typing import Any
 from gs_video_report.config_values import MASK, spellings
 from gs_video_report.errors import LogNotWritable
 from gs_video_report.files import is_at
+from gs_video_report.own_file import why_not
 from gs_video_report.terminal.stream import json_line
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -41,6 +43,8 @@ ROTATE_RETRY_S = 60.0
 BATCHED = 500
 """Lines written at once, at most."""
 CLOSE_S = 5.0
+BEGINS = re.compile(rb'\A.{0,24}?\{"time":', re.DOTALL)
+"""How a log of ours begins, also when a full disk cut its first line short."""
 
 
 class RunLog:
@@ -80,8 +84,10 @@ class RunLog:
         Warnings of libraries go into the log from now on, until `close()`.
 
         Raises:
-            LogNotWritable: it cannot be opened for writing.
+            LogNotWritable: it cannot be opened for writing, or holds something else than a log.
         """
+        if why := why_not(path, BEGINS, appended=True):
+            raise LogNotWritable(f"{path}: the log file cannot be written (it {why})")
         log = cls(path, max_bytes, redact)
         try:
             log._fd = _append(path)

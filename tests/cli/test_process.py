@@ -34,6 +34,11 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
+        (["-d", "in", "--progress-file", "in/a.mp4"], 2, "in/a.mp4: holds something else"),
+        (["-d", "in", "--progress-file", "in"], 2, "in: is not a file"),
+        (["-d", "in", "--progress-file", "batch_tasks.db-wal"], 2, "is a database"),
+        (["-d", "in", "--progress-file", "a", "--log-file", "a"], 2, "a: is the log file"),
+        (["-d", "in", "--log-file", "in/a.mp4"], 2, "it holds something else"),
         ([], 2, "exactly one of --input-dir, --file-list, --url-list"),
         (["-d", "in", "-f", "list.txt"], 2, "more than one was given"),
         (["--resume-from", "latest", "-d", "in"], 2, "--resume-from goes without"),

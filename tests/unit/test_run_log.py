@@ -208,7 +208,7 @@ def test_where_no_new_file_can_be_begun_the_old_one_grows_and_that_is_said_once(
 def test_log_in_a_folder_that_is_not_writable_goes_on(opened: Opened, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    (folder / "run.log").write_text('{"old": "%s"}\n' % ("x" * 200))
+    (folder / "run.log").write_text('{"time": "%s"}\n' % ("x" * 200))
     folder.chmod(0o555)
     try:
         log = opened(folder / "run.log", max_bytes=100)
@@ -253,7 +253,7 @@ def test_room_at_the_end_is_used_at_once(opened: Opened, tmp_path: Path) -> None
 def test_two_writers_at_its_size_begin_one_new_file(opened: Opened, tmp_path: Path) -> None:
     """Both did: the second one moved a file of one line, and the oldest lines were lost."""
     path, log = tmp_path / "run.log", opened(max_bytes=400)
-    path.write_text(json.dumps({"event": "old", "text": "x" * 330}) + "\n")
+    path.write_text(json.dumps({"time": "", "event": "old", "text": "x" * 320}) + "\n")
     with path.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)  # another process is about to begin a new file
         log.write("info", "meanwhile")
@@ -413,3 +413,13 @@ async def test_what_a_compute_process_prints_is_a_warning_of_the_log() -> None:
                if event == "compute.output"]  # fmt: skip
     assert printed == [("warning", text) for text in ("first", "second", "first", "second")]
     assert [e.kind for e in told if e.kind != "output"] == ["started", "ended"]
+
+
+@pytest.mark.parametrize("content", [b"\x00\x00\x00 ftypisom", b"notes\n", b'{\n "v": 1}'])
+def test_a_file_that_is_no_log_gets_no_lines(tmp_path: Path, content: bytes) -> None:
+    """`--log-file talk.mp4` wrote lines behind a recording."""
+    path = tmp_path / "talk.mp4"
+    path.write_bytes(content)
+    with pytest.raises(LogNotWritable, match="holds something else"):
+        RunLog.open(path, 1000)
+    assert path.read_bytes() == content

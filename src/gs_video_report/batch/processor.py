@@ -22,6 +22,7 @@ from gs_video_report.batch.data_models import BatchResult, BatchRow, BatchStatus
 from gs_video_report.batch.performance_optimizer import first_processes
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.pool.stop_signals import StopSignals
+from gs_video_report.batch.progress.file import ProgressFile
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.queue.event_reads import waiting_lengths
 from gs_video_report.batch.run.checkpoints import RunCheckpoints
@@ -187,7 +188,7 @@ class BatchProcessor:
         monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
         monitor.expect(await waiting_lengths(queue.db, batch_id))
         self.printer.started(monitor.snapshot())
-        trace = opened.trace
+        trace, progress = opened.trace, self.settings.progress_file
         return RunParts(
             row=self.row,
             settings=self.settings,
@@ -200,6 +201,7 @@ class BatchProcessor:
             monitor=monitor,
             teller=RunTeller(self.printer, record, trace),
             started=opened.started,
+            progress_file=ProgressFile(progress) if progress else None,
         )
 
     async def _drain(self, parts: RunParts, engine: Engine) -> BatchResult:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.data_models import BatchOptions, BatchRow
+from gs_video_report.batch.progress.file import ProgressFile
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.run.teller import RunTeller
 from gs_video_report.batch.step_journal import StepJournal
@@ -79,3 +80,5 @@ class RunParts:
     teller: RunTeller
     started: float
     """Monotonic seconds at the start of the run."""
+    progress_file: ProgressFile | None = None
+    """The picture for scripts, if one was asked for."""

@@ -7,19 +7,14 @@ minute the state of the quotas. Never: decides anything; who watches only tells.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass
 
 import psutil
 
 from gs_video_report.batch.limiter.quota_wait import wait_of
-from gs_video_report.batch.progress_monitor import progress_file
 from gs_video_report.batch.run.parts import RunParts
 from gs_video_report.batch.run.rounds import Rounds
-from gs_video_report.batch.store.clock import utc_now
-from gs_video_report.errors import GsvrError
-from gs_video_report.files import write_atomic
 
 TICK_S = 0.25
 COUNTS_S = 1.0
@@ -88,11 +83,7 @@ class RunTicker:
 
 def write_progress(parts: RunParts) -> None:
     """The picture as a file for scripts, if one was asked for."""
-    path = parts.settings.progress_file
-    if path is None:
-        return
-    data = progress_file(parts.monitor.snapshot(), utc_now())
-    try:
-        write_atomic(path, json.dumps(data, ensure_ascii=False, indent=1))
-    except GsvrError as error:
-        parts.teller.printer.note(f"the progress file could not be written: {error.message}")
+    file = parts.progress_file
+    trouble = "" if file is None else file.write(parts.monitor.snapshot())
+    if trouble:
+        parts.teller.printer.note(f"the progress file could not be written: {trouble}")
