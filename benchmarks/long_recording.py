@@ -36,7 +36,7 @@ GAP_S = 0.2
 """Between two lectures: a stream's first packets are decoded before its time begins."""
 LOOK_S = 0.05
 KB = 1024
-MB = 1024 * 1024
+MB = 1_000_000
 
 
 @dataclass(frozen=True)
