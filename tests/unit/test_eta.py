@@ -50,6 +50,12 @@ def test_more_busy_videos_than_workers_are_all_waited_for() -> None:
     assert makespan([3, 9, 4], [], workers=1) == 9
 
 
+def test_a_pool_that_became_smaller_takes_nothing_until_the_others_have_left() -> None:
+    """Pins: work in flight above the number of workers counted as workers for ever."""
+    assert makespan([3, 9, 4], [5, 5], workers=1) == 19
+    assert makespan([3, 9, 4], [5, 5], workers=2) == 14
+
+
 @settings(max_examples=60)
 @given(LENGTHS, st.integers(1, 9))
 def test_schedule_lies_between_perfect_sharing_and_grahams_bound(

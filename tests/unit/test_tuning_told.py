@@ -16,6 +16,7 @@ import pytest
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus
 from gs_video_report.batch.performance_optimizer import Change
 from gs_video_report.batch.pool.outcome import PoolOutcome, StopReason
+from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.queue.event_reads import batch_story
 from gs_video_report.batch.run.end import settle_status
 from gs_video_report.batch.run.record import RunRecord
@@ -24,7 +25,7 @@ from gs_video_report.terminal.frame import Screen, frame, row_text
 from gs_video_report.terminal.plain import PlainPrinter
 from gs_video_report.terminal.styles import glyphs_for
 from gs_video_report.terminal.summary import summary_json, summary_lines
-from tests.support.queue import BATCH, FakeClock, open_queue
+from tests.support.queue import BATCH, FakeClock, batch, open_queue
 from tests.support.terminal_play import make_play
 
 CHANGES = tuple(
@@ -47,7 +48,9 @@ async def test_a_change_is_said_kept_as_an_event_and_followed_by_the_pool(tmp_pa
     queue = await open_queue(tmp_path, FakeClock(), 1)
     record, pool, out = RunRecord(queue, BATCH, "host-1-0123456789ab"), Pool(), io.StringIO()
     printer = PlainPrinter(out, env={})
-    log = TuningLog(record, pool, 4, printer, follow=True)  # type: ignore[arg-type]
+    monitor = ProgressMonitor(batch(), BatchCounts(pending=9), 4)
+    log = TuningLog(record, pool, 4, printer, monitor, follow=True)  # type: ignore[arg-type]
+    log.begin(2)
     log.changed(Change(10.0, 2, 1, "only 0.9 of 8.0 GB of memory is free"))
     await record.flush()
     story = await batch_story(queue.db, BATCH)
@@ -57,6 +60,9 @@ async def test_a_change_is_said_kept_as_an_event_and_followed_by_the_pool(tmp_pa
     assert (story[-1].kind, story[-1].data["new"]) == ("tuning", 1)
     assert [facts["old"] for _, facts in record.changes] == [2]
     assert pool.asked == [2]
+    assert monitor.snapshot().parallel == 2
+    crew = {key: story[-1].data[key] for key in ("parallel", "process")}
+    assert crew == {"parallel": 2, "process": "host-1-0123456789ab"}
 
 
 def test_the_summary_lists_the_last_changes_with_their_reasons() -> None:

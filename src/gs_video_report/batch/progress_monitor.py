@@ -42,6 +42,7 @@ from gs_video_report.batch.progress.snapshot import (
     progress_file,
 )
 from gs_video_report.batch.progress.speed import RunSpeed
+from gs_video_report.batch.progress.work_clock import WorkClock
 from gs_video_report.errors import GsvrError
 
 __all__ = ["ProgressMonitor", "Snapshot", "WorkerLine", "progress_file"]
@@ -56,6 +57,8 @@ class _Flight:
     name: str
     media_s: float | None
     started: float
+    began: float
+    """Reading of the work clock."""
     tries: str
     stage: str = ""
     fraction: float | None = None
@@ -86,8 +89,8 @@ class ProgressMonitor:
         self._batch = batch
         self._ref = ref or batch.batch_id
         self._counts = counts
-        self._parallel = max(1, parallel)
         self._clock = clock
+        self._work = WorkClock(max(1, parallel), clock())
         self._flights: dict[int, _Flight] = {}
         self._waiting = LengthBins()
         self._seen = LengthBins()
@@ -122,6 +125,11 @@ class ProgressMonitor:
         """Load of the machine (0 to 100) and resident bytes of this run, for the footer."""
         self._cpu, self._memory = cpu_percent, memory_bytes
 
+    def crew(self, workers: int, processes: int | None) -> None:
+        """From now on `workers` videos are in work at a time, served by `processes` compute
+        processes; None where the work is not theirs."""
+        self._work.change(self._clock(), workers, processes)
+
     # --- events ---------------------------------------------------------------------------------
 
     def task_started(self, task: VideoTask, worker_id: str) -> None:
@@ -132,13 +140,14 @@ class ProgressMonitor:
             expected = self._waiting.remove(task.media_s)
             if task.media_s is not None and not expected:
                 self._seen.add(task.media_s)
-        total = self._batch.options.max_retries + 1
+        total, now = self._batch.options.max_retries + 1, self._clock()
         self._flights[task.task_id] = _Flight(
             slot=self._free_slot(),
             ref=task.ref,
             name=display_name(task),
             media_s=task.media_s,
-            started=self._clock(),
+            started=now,
+            began=self._work.at(now),
             tries=f"try {task.failures + 1} of {total}" if task.failures else "",
         )
 
@@ -250,7 +259,7 @@ class ProgressMonitor:
             media=media,
             fraction=fraction,
             elapsed_s=max(0.0, at - self._run.began),
-            parallel=self._parallel,
+            parallel=self._work.workers,
             workers=tuple(self._lines(at)),
             failures=tuple(self._failures),
             usd=self._counts.usd,
@@ -286,12 +295,14 @@ class ProgressMonitor:
         elsewhere = max(0, counts.running - len(self._flights))
         waiting = counts.pending + counts.retrying
         typical = self._typical_s()
-        flight = [InFlight(now - f.started, f.media_s) for f in self._flights.values()]
+        worked = self._work.at(now)
+        flight = [InFlight(worked - f.began, f.media_s) for f in self._flights.values()]
         flight += [InFlight(rate * typical / 2, None)] * elsewhere
-        workers = self._parallel + elsewhere
+        workers = self._work.workers + elsewhere
         left = time_left_s(flight, self._waiting, self._seen, waiting, workers, rate)
         unknown = max(0, waiting - self._waiting.known)
-        return as_range(left, counts.total, unknown / waiting if waiting else 0.0)
+        share = unknown / waiting if waiting else 0.0
+        return as_range(left * self._work.slowness, counts.total, share)
 
     def _media(self) -> MediaProgress:
         counts = self._counts
@@ -324,7 +335,7 @@ class ProgressMonitor:
     def _credit_s(self, flight: _Flight, now: float, rate: float) -> float:
         """Recording seconds that the work so far is worth."""
         length = self._typical_s() if flight.media_s is None else flight.media_s
-        return min((now - flight.started) / rate, (1.0 - OVERDUE_LEFT) * length)
+        return min((self._work.at(now) - flight.began) / rate, (1.0 - OVERDUE_LEFT) * length)
 
     def _expected_usd(self, fraction: float, rate: float | None) -> float | None:
         if rate is None or self._counts.usd <= 0 or fraction < 0.05 or not self._counts.open:
@@ -340,7 +351,7 @@ class ProgressMonitor:
         self._counts = replace(self._counts, media_s_done=done_s)
         if flight.media_s is None:
             self._seen.add(result.media_s)
-        self._run.finished(now, result.media_s, max(0.0, now - flight.started))
+        self._run.finished(now, result.media_s, max(0.0, self._work.at(now) - flight.began))
 
     def _leave(self, task: VideoTask, to: str) -> None:
         flight = self._flights.pop(task.task_id, None)

@@ -2,10 +2,11 @@
 
 Method: list scheduling (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969): give the
 remaining videos, in turn, to the worker that is free first. A video costs its length times the
-measured seconds of work per second of recording; work in flight is credited with the time
-already spent. The order of the remaining videos is not kept, so the end is averaged over a few
-fixed shuffles. The range uses factors found in simulation (true time / estimate, p10 to p90 for
-60 and 12 videos), because resampling the finished videos promises far more than it keeps.
+measured seconds of work per second of recording; work in flight is credited with the work done
+already. Work is counted by `work_clock`, so that a change of the number of processes is heard. The
+order of the remaining videos is not kept, so the end is averaged over a few fixed shuffles. The
+range uses factors found in simulation (true time / estimate, p10 to p90 for 60 and 12 videos),
+because resampling the finished videos promises far more than it keeps.
 Memory: remaining lengths are a histogram of at most `_BINS` bins, whatever their number.
 """
 
@@ -55,6 +56,7 @@ class InFlight:
     """One video being worked on."""
 
     elapsed_s: float
+    """Of work, as all other costs."""
     media_s: float | None
     """None: length not known yet."""
 
@@ -145,11 +147,12 @@ def makespan(busy_s: Sequence[float], costs_s: Sequence[float], workers: int) ->
     """When the last worker is done, if `costs_s` go in turn to whoever is free first.
 
     Args:
-        busy_s: seconds until each busy worker is free; more than `workers` is allowed.
+        busy_s: seconds until each busy worker is free; of more than `workers`, those that are
+            free first leave.
         costs_s: work waiting, in the order in which it is taken.
         workers: at least 1.
     """
-    free = [*busy_s, *[0.0] * max(0, workers - len(busy_s))]
+    free = [*heapq.nlargest(workers, busy_s), *[0.0] * (workers - len(busy_s))]
     heapq.heapify(free)
     for cost in costs_s:
         heapq.heapreplace(free, free[0] + cost)

@@ -31,7 +31,7 @@ class RunSpeed:
     _paused_s: float = 0.0
 
     def finished(self, now: float, media_s: float, work_s: float) -> None:
-        """A video of `media_s` seconds was finished after `work_s` seconds of work."""
+        """A video of `media_s` seconds was finished after `work_s` seconds of the work clock."""
         self.done += 1
         self.media_s += media_s
         self._ends.append((self.active_s(now), media_s))

@@ -83,8 +83,14 @@ class Rounds:
         self._pool = pool = self._make_pool(limiter)
         teller, options = self.parts.teller, self.parts.row.options
         self._tuning = TuningLog(
-            teller.record, pool, options.parallel, teller.printer, follow=not self._is_paid
+            teller.record,
+            pool,
+            options.parallel,
+            teller.printer,
+            self.parts.monitor,
+            follow=not self._is_paid,
         )
+        self._tuning.begin(self.parts.compute.processes)
         try:
             return await pool.run()
         finally:

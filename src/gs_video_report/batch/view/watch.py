@@ -38,6 +38,7 @@ from gs_video_report.batch.queue import event_reads as reads
 from gs_video_report.batch.queue.doubt import doubt_of
 from gs_video_report.batch.queue.event_reads import Event, Run
 from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.batch.view.crews import Crews
 from gs_video_report.errors import ExitCode
 from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.notices import event_text
@@ -101,6 +102,7 @@ class Watcher:
     _started: dict[int, float] = field(default_factory=dict)
     """Task in flight -> seconds of its start."""
     _changes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    _crews: Crews = field(default_factory=Crews)
     _last_id: int = 0
     _measured_s: float = float("-inf")
     _quitting: signal.Signals | None = None
@@ -140,14 +142,13 @@ class Watcher:
 
     async def _monitor(self, going: list[Run]) -> ProgressMonitor:
         counts = await self.queue.counts(self.row.batch_id)
-        parallel = sum(int(run.started.data.get("parallel", 0)) for run in going)
-        return ProgressMonitor(
-            self.row,
-            counts,
-            parallel or self.row.options.parallel,
-            self._clock,
-            ref=self.row.batch_id,
+        monitor = ProgressMonitor(
+            self.row, counts, self.row.options.parallel, self._clock, ref=self.row.batch_id
         )
+        for run in going:
+            self._crews.began(run)
+        self._crews.tell(monitor)
+        return monitor
 
     # --- following ------------------------------------------------------------------------------
 
@@ -187,6 +188,8 @@ class Watcher:
             monitor.quota(wait_of_facts(event.data))
         if event.kind == "tuning":
             self._changes.append((event.at, event.data))
+            self._crews.changed(event.data)
+            self._crews.tell(monitor)
         text = event_text(event.kind, event.data) if event.task_id is None else ""
         if text and told:
             self.printer.note(text)
