@@ -15,6 +15,7 @@ not see; a cell changes when over 3 % of its pixels move by over 20 of 255 gray 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -32,6 +33,9 @@ else:
 WIDTH, HEIGHT = 160, 90
 """Pixels of a sample."""
 COLUMNS, ROWS = 16, 9
+_WIDE, _HIGH = WIDTH // COLUMNS, HEIGHT // ROWS
+"""Pixels of a cell."""
+_EDGES = tuple(range(0, WIDTH, _WIDE))
 LEVELS = 20
 """Gray levels (of 255) a pixel must move to count."""
 CELL_SHARE = 0.03
@@ -87,22 +91,21 @@ class Seen:
     """Part of the cells that moved since the sample before, 0 to 1."""
 
 
-def cells(gray: Gray) -> Any:
-    """float32 of shape (ROWS, COLUMNS, pixels per cell)."""
-    import numpy as np
-
-    high, wide = HEIGHT // ROWS, WIDTH // COLUMNS
-    blocks = gray.reshape(ROWS, high, COLUMNS, wide).swapaxes(1, 2)
-    return blocks.reshape(ROWS, COLUMNS, high * wide).astype(np.float32)
+def cells(gray: Gray, where: Mask | None = None) -> Any:
+    """uint8 of shape (cells, pixels per cell): those of `where`, row by row; `None`: all."""
+    blocks = gray.reshape(ROWS, _HIGH, COLUMNS, _WIDE).swapaxes(1, 2)
+    chosen = blocks if where is None else blocks[where]
+    return chosen.reshape(-1, _HIGH * _WIDE)
 
 
 def cells_changed(a: Gray, b: Gray) -> Mask:
     """Which cells differ; shape (ROWS, COLUMNS)."""
     import numpy as np
 
-    moved = np.abs(a.astype(np.int16) - b.astype(np.int16)) > LEVELS
-    share = moved.reshape(ROWS, HEIGHT // ROWS, COLUMNS, WIDTH // COLUMNS).mean(axis=(1, 3))
-    result: Mask = share > CELL_SHARE
+    moved = (np.maximum(a, b) - np.minimum(a, b) > LEVELS).view(np.uint8)
+    lines = np.add.reduce(moved.reshape(ROWS, _HIGH, WIDTH), axis=1, dtype=np.uint8)
+    counts = np.add.reduceat(lines, _EDGES, axis=1, dtype=np.uint8)
+    result: Mask = counts > CELL_SHARE * _HIGH * _WIDE
     return result
 
 
@@ -115,7 +118,11 @@ def _nothing() -> Mask:
 
 def is_blank(gray: Gray) -> bool:
     """Nothing is shown: one even colour."""
-    return float(gray.std()) < _BLANK_SPREAD
+    import numpy as np
+
+    levels = gray.ravel().astype(np.float64)
+    levels -= levels.mean()
+    return float(np.einsum("i,i->", levels, levels)) < _BLANK_SPREAD**2 * levels.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +137,20 @@ class Difference:
     """Cells with content that was not there."""
 
 
-def compare(old: Gray, new: Gray, content: Mask | None = None) -> Difference:
+def compare(
+    old: Gray, new: Gray, content: Mask | None = None, changed: Mask | None = None
+) -> Difference:
     """Which content went and which came. Even shifts of brightness and dimming count as neither.
 
-    `content`: that of `old`, when it is known.
+    `content`: that of `old`, when it is known; `changed`: the cells that differ, or fewer.
     """
     import numpy as np
 
     content = content_of(old) if content is None else content
-    changed = cells_changed(old, new)
+    changed = cells_changed(old, new) if changed is None else changed
     lost, gained = np.zeros_like(changed), np.zeros_like(changed)
     if changed.any():
-        a, b = cells(old)[changed], cells(new)[changed]
+        a, b = (cells(each, changed).astype(np.float32) for each in (old, new))
         moved = np.abs(a - b) > LEVELS
         ink_a, ink_b = _ink(a), _ink(b)
         gone = (ink_a & moved).sum(axis=1) > _LOST_INK * np.maximum(ink_a.sum(axis=1), 1)
@@ -154,51 +163,76 @@ def compare(old: Gray, new: Gray, content: Mask | None = None) -> Difference:
 
 def content_of(gray: Gray) -> Mask:
     """Cells that show something."""
-    a = cells(gray).reshape(ROWS * COLUMNS, -1)
-    result: Mask = ((_ink(a).mean(axis=1) > CELL_SHARE) & _figured(a)).reshape(ROWS, COLUMNS)
+    import numpy as np
+
+    a = cells(gray).astype(np.float32)
+    found = _ink(a).mean(axis=1) > CELL_SHARE
+    found[found] = _figured(a[found])
+    result: Mask = found.reshape(ROWS, COLUMNS)
     return result
 
 
 def _ink(part: Any) -> Any:
-    """Pixels that stand out of their cell; `part`: a row per cell."""
+    """Pixels that stand out of their cell (from its median); `part`: a row per cell."""
     import numpy as np
 
-    return np.abs(part - np.median(part, axis=1, keepdims=True)) > LEVELS
+    middle = part.shape[1] // 2
+    ordered = np.sort(part.astype(np.uint16), axis=1)[:, middle - 1 : middle + 1]
+    return np.abs(part - ordered.mean(axis=1, dtype=np.float32, keepdims=True)) > LEVELS
 
 
 def _figured(a: Any) -> Any:
     """Cells with more than straight edges along the cell: stripes of a marker, frames and rules
     are no content by themselves. `a`: a row per cell."""
-    part = _squares(a)
-    rest = part - part.mean(axis=1, keepdims=True) - part.mean(axis=2, keepdims=True)
-    rest = rest + part.mean(axis=(1, 2), keepdims=True)
-    return rest.std(axis=(1, 2)) > _FIGURED
-
-
-def _squares(a: Any) -> Any:
-    """Rows of pixels as small pictures."""
-    return a.reshape(-1, HEIGHT // ROWS, WIDTH // COLUMNS)
+    centred = _centred(a)
+    rest = _dot(centred, centred)
+    for sums in _along(centred):
+        rest = rest - _dot(sums, sums)
+    return rest > _FIGURED**2 * a.shape[1]
 
 
 def _likeness(a: Any, b: Any) -> Any:
     """Correlation per cell, also of what is left when stripes are taken away: a marker laid over
-    a line of text, or a shadow across it, does not make it another text."""
+    a line of text, or a shadow across it, does not make it another text. 0 where one is even.
+
+    What a mean along one axis takes from a product is the product of the means (Pearson)."""
     import numpy as np
 
-    best, pair = _correlation(a, b), (_squares(a), _squares(b))
-    for axis in (1, 2):
-        bare = (part - part.mean(axis=axis, keepdims=True) for part in pair)
-        best = np.maximum(best, _correlation(*(part.reshape(a.shape) for part in bare)))
+    a, b = _centred(a), _centred(b)
+    aa, bb, ab = _dot(a, a), _dot(b, b), _dot(a, b)
+    best = _correlation(aa, bb, ab)
+    for sa, sb in zip(_along(a), _along(b), strict=True):
+        bare = _correlation(aa - _dot(sa, sa), bb - _dot(sb, sb), ab - _dot(sa, sb))
+        best = np.maximum(best, bare)
     return best
 
 
-def _correlation(a: Any, b: Any) -> Any:
-    """Pearson's, per row; 0 where one is even."""
+def _correlation(aa: Any, bb: Any, ab: Any) -> Any:
+    """From sums of products; 0 where one side is even."""
     import numpy as np
 
-    da, db = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
-    norm = np.sqrt((da * da).sum(axis=1) * (db * db).sum(axis=1))
-    return np.where(norm > 1.0, (da * db).sum(axis=1) / np.maximum(norm, 1.0), 0.0)
+    norm = np.sqrt(np.maximum(aa * bb, 0.0))
+    return np.where(norm > 1.0, ab / np.maximum(norm, 1.0), 0.0)
+
+
+def _centred(a: Any) -> Any:
+    return a - a.mean(axis=1, keepdims=True)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    """The product of each pair of rows."""
+    import numpy as np
+
+    return np.einsum("ij,ij->i", a, b)
+
+
+def _along(a: Any) -> tuple[Any, Any]:
+    """Columns and lines of each cell, summed up and so scaled that `_dot` gives what they weigh."""
+    import numpy as np
+
+    squares = a.reshape(-1, _HIGH, _WIDE)
+    columns, lines = np.einsum("ijk->ik", squares), np.einsum("ijk->ij", squares)
+    return columns / math.sqrt(_HIGH), lines / math.sqrt(_WIDE)
 
 
 @dataclass(slots=True)
@@ -213,12 +247,17 @@ class _Activity:
     """Time of each cell's latest change."""
     memory: Any
     """Local changes of each cell, fading with `HALF_LIFE_S`."""
-    window: deque[Mask] = field(default_factory=lambda: deque(maxlen=24))
+    window: Any
+    """The local changes of the latest samples, the newest last."""
+    fed: int = 0
     at_s: float = 0.0
     mean: float = 0.0
     """Part of the cells that moves, averaged over about half a minute."""
 
+    _busy: Mask | None = None
+
     HALF_LIFE_S = 60.0
+    WINDOW = 24
     BUSY, NEAR, CAP = 14.0, 4.0, 40.0
 
     @classmethod
@@ -227,7 +266,8 @@ class _Activity:
 
         shape = (ROWS, COLUMNS)
         then = np.full(shape, t_s)
-        return cls(np.full(shape, SETTLE), then, then, np.zeros(shape), at_s=t_s)
+        window = np.zeros((cls.WINDOW, *shape), bool)
+        return cls(np.full(shape, SETTLE), then, then, np.zeros(shape), window, at_s=t_s)
 
     def feed(self, t_s: float, began_s: float, changed: Mask) -> None:
         import numpy as np
@@ -241,7 +281,9 @@ class _Activity:
         faded = self.memory * 0.5 ** (step_s / self.HALF_LIFE_S)
         self.memory = np.minimum(faded + local, self.CAP)
         self.mean += (share - self.mean) * min(1.0, step_s / 30.0)
-        self.window.append(local)
+        self.window[:-1] = self.window[1:]
+        self.window[-1] = local
+        self.fed, self._busy = min(self.fed + 1, self.WINDOW), None
 
     def began(self, where: Mask) -> float:
         """When most of these cells turned into what they are: a transition counts from its
@@ -258,26 +300,33 @@ class _Activity:
 
     def busy(self) -> Mask:
         """Cells that change again and again, and restless cells beside them."""
+        if self._busy is None:
+            self._busy = self._find_busy()
+        return self._busy
+
+    def _find_busy(self) -> Mask:
         import numpy as np
 
         strong = self.memory > self.BUSY
-        if len(self.window) >= 4:
-            stack = np.stack(self.window)
-            runs = (stack[1:] & ~stack[:-1]).sum(axis=0)
-            long_run = stack[-6:].sum(axis=0) >= 5
-            strong |= ((stack.mean(axis=0) > 0.25) & (runs >= 3)) | long_run
+        if self.fed >= 4:
+            stack = self.window[-self.fed :]
+            runs = np.add.reduce(stack[1:] > stack[:-1], axis=0, dtype=np.uint8)
+            times = np.add.reduce(stack, axis=0, dtype=np.uint8)
+            long_run = np.add.reduce(stack[-6:], axis=0, dtype=np.uint8) >= 5
+            strong |= ((times > 0.25 * self.fed) & (runs >= 3)) | long_run
         result: Mask = strong | (_grown(strong) & (self.memory > self.NEAR))
         return result
 
 
 def _grown(mask: Mask) -> Mask:
     """The cells and their eight neighbours."""
-    import numpy as np
-
-    padded = np.pad(mask, 1)
-    parts = [padded[y : y + ROWS, x : x + COLUMNS] for y in range(3) for x in range(3)]
-    result: Mask = np.logical_or.reduce(parts)
-    return result
+    tall = mask.copy()
+    tall[1:] |= mask[:-1]
+    tall[:-1] |= mask[1:]
+    grown = tall.copy()
+    grown[:, 1:] |= tall[:, :-1]
+    grown[:, :-1] |= tall[:, 1:]
+    return grown
 
 
 @dataclass(slots=True)
@@ -355,14 +404,15 @@ class SlideDetector:
         """
         if self._shown is None or self._last is None or self._activity is None or self._in_camera:
             return False
-        if not cells_changed(self._shown, gray).any():
+        changed = cells_changed(self._shown, gray)
+        if not changed.any():
             return True
         clear = ~self._activity.busy() & self._known
         if is_blank(gray) or float(clear.mean()) < _CLEAR_SHARE:
             return False
         if float(cells_changed(self._last, gray).mean()) > CAMERA_SHARE:
             return False
-        found = compare(self._shown, gray, self._content_now())
+        found = compare(self._shown, gray, self._content_now(), changed & clear)
         return int(((found.lost | found.gained) & clear).sum()) < MIN_CELLS
 
     def pause(self, until_s: float) -> None:
@@ -413,7 +463,7 @@ class SlideDetector:
 
         found = settled & ~self._known
         if found.any() and self._shown is not None:
-            where = found.repeat(HEIGHT // ROWS, 0).repeat(WIDTH // COLUMNS, 1)
+            where = found.repeat(_HIGH, 0).repeat(_WIDE, 1)
             self._shown = np.where(where, gray, self._shown)
             self._known = self._known | found
 
@@ -425,7 +475,8 @@ class SlideDetector:
         self._learn(gray, settled)
         shown = self._shown
         assert shown is not None  # noqa: S101
-        same = shown is gray or not cells_changed(shown, gray).any()
+        other = _nothing() if shown is gray else cells_changed(shown, gray)
+        same = not other.any()
         if same and (changed is None or not changed.any()):
             self._note_lost(settled & False, t_s)
             return Seen(Change.NONE, t_s, not self._in_camera, moving)
@@ -434,8 +485,8 @@ class SlideDetector:
         if same:
             self._note_lost(busy & False, t_s)
             return Seen(Change.NONE, t_s, still and not self._in_camera, moving)
-        found = compare(shown, gray, self._content_now())
         clear = ~busy & self._known
+        found = compare(shown, gray, self._content_now(), other & clear)
         lost, gained = found.lost & clear, found.gained & clear
         plain = not self._in_camera and not is_blank(gray)
         self._note_lost(lost & plain, self._moving[-1][0] if self._moving else t_s)

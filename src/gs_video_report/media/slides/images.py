@@ -1,7 +1,8 @@
 """Keep what is known of a slide while it is on screen, and write its picture.
 
 Truth: a picture is the frame as players show it: turned, at most `max_width` wide.
-Writes: `slide-0001.jpg`, ... in the folder given; the same bytes for the same frames.
+Writes: `slide-0001.jpg`, ... in the folder given; the same bytes for the same frames. Not synced
+to the disk: the folder is one task's, and what is to last is copied from it durably.
 Raises: DiskFullError, OutputNotWritable.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.files import write_atomic
+from gs_video_report.errors import from_os_error
 
 CAMERA_MOVES = 0.24
 """Part of the cells that moves in most samples of a talking head or a film."""
@@ -87,7 +88,7 @@ class SlideWriter:
         """Write the picture of `slide`, which was shown until `end_s`."""
         data, width, height = encode(slide.frame, self.params, self.pixel_aspect)
         name = f"slide-{len(self.slides) + 1:04}.jpg"
-        write_atomic(self.folder / name, data)
+        self._save(self.folder / name, data)
         self.slides.append(
             SlideImage(
                 index=len(self.slides),
@@ -103,14 +104,19 @@ class SlideWriter:
             )
         )
 
+    def _save(self, path: Path, data: bytes) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise from_os_error(error, str(path), writing=True) from error
+
 
 def encode(frame: Any, params: SlideParams, pixel_aspect: float = 1.0) -> tuple[bytes, int, int]:
     """The frame as JPEG, with square pixels and turned as shown; bytes, width, height."""
-    from av.video.reformatter import VideoReformatter
     from PIL import Image
 
-    rgb: Any = VideoReformatter().reformat(frame, format="rgb24", threads=1)
-    picture = rgb.to_image()
+    picture = _as_rgbx(frame)
     if pixel_aspect != 1.0:
         shape = (max(1, round(picture.width * pixel_aspect)), picture.height)
         picture = picture.resize(shape, Image.Resampling.LANCZOS)
@@ -124,3 +130,15 @@ def encode(frame: Any, params: SlideParams, pixel_aspect: float = 1.0) -> tuple[
     target = io.BytesIO()
     picture.save(target, "JPEG", quality=params.quality, subsampling=0)
     return target.getvalue(), picture.width, picture.height
+
+
+def _as_rgbx(frame: Any) -> Any:
+    """The frame as a picture of mode RGBX, whose fourth byte the encoder passes over: the only
+    layout that Pillow takes from FFmpeg without copying it."""
+    from av.video.reformatter import VideoReformatter
+    from PIL import Image
+
+    rgb = VideoReformatter().reformat(frame, format="rgb0", threads=1)
+    plane: Any = rgb.planes[0]
+    size = (rgb.width, rgb.height)
+    return Image.frombuffer("RGBX", size, plane, "raw", "RGBX", plane.line_size, 1)

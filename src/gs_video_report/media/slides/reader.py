@@ -70,6 +70,9 @@ class Reader:
     _shift_s: float = 0.0
     _last_s: float = float("-inf")
     _frame_s: float = 0.04
+    _tick: tuple[int, int] = (0, 1)
+    """Time base, seconds: of what is over what; two integers divide as exactly as a fraction, and
+    many times as fast."""
     _dirty: bool = False
     _gaps: bool = False
     _waiting: list[Any] = field(default_factory=list)
@@ -78,6 +81,8 @@ class Reader:
         limit_threads(self.stream)
         keep_only(self.container, (self.stream,))
         stream, rate = self.stream, float(self.stream.average_rate or 0)
+        if stream.time_base:
+            self._tick = stream.time_base.numerator, stream.time_base.denominator
         if 0 < rate <= _MAX_FPS:
             self._frame_s = 1 / rate
         self.stamped = not int(self.container.format.flags) & _NO_TIME_STAMPS
@@ -136,14 +141,15 @@ class Reader:
 
     def time_of(self, packet: Any) -> float | None:
         """When the picture of a packet is shown; None when it does not tell."""
-        if packet.pts is None or not packet.time_base:
-            return None
-        return max(0.0, float(packet.pts * packet.time_base) + self._shift_s)
+        return None if packet.pts is None or not self._tick[0] else self._seconds(packet.pts)
 
     def end_of(self, group: Group) -> float:
         """When the last picture of a group ends; 0.0 when nothing tells."""
-        times = [at_s for at_s in map(self.time_of, group.packets) if at_s is not None]
-        return max(times) + self._frame_s if times else 0.0
+        stamps = [packet.pts for packet in group.packets if packet.pts is not None]
+        return self._seconds(max(stamps)) + self._frame_s if stamps and self._tick[0] else 0.0
+
+    def _seconds(self, stamp: int) -> float:
+        return max(0.0, stamp * self._tick[0] / self._tick[1] + self._shift_s)
 
     def picture(self, packet: Any) -> Any:
         """The frame of a key packet, decoded on its own; None when that fails.
@@ -228,9 +234,10 @@ class Reader:
 
         Where packets were left out, an early frame may come late: no sign of another clock."""
         begun = self._last_s >= 0
-        if frame.pts is None or not frame.time_base:
+        stamp = frame.pts
+        if stamp is None or not self._tick[0]:
             return self._last_s + self._frame_s if begun else 0.0
-        t_s = float(frame.pts * frame.time_base) + self._shift_s
+        t_s: float = stamp * self._tick[0] / self._tick[1] + self._shift_s
         if begun and not self._gaps and t_s < self._last_s - _CLOCK_SET_BACK_S:
             self._shift_s += self._last_s + self._frame_s - t_s
             return self._last_s + self._frame_s

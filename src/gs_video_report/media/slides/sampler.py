@@ -40,7 +40,7 @@ class Sampler:
     params: SlideParams
     writer: SlideWriter
     samples: int = 0
-    end_s: float = 0.0
+    _least_end_s: float = 0.0
     _detector: SlideDetector = field(default_factory=SlideDetector)
     _thumbnail: Thumbnail = field(default_factory=lambda: Thumbnail())
     _due_s: float | None = None
@@ -60,7 +60,6 @@ class Sampler:
             self._due_s = t_s
         self._catch_up(t_s)
         self._frame, self._shown_s = frame, t_s
-        self.end_s = t_s + _duration_s(frame)
         if not self._between or t_s - self._between[-1][0] >= _BETWEEN_S:
             self._between.append((t_s, frame))
 
@@ -74,7 +73,14 @@ class Sampler:
 
     def shown_until(self, end_s: float) -> None:
         """The present frame stays on screen until `end_s` at least."""
-        self.end_s = max(self.end_s, end_s)
+        self._least_end_s = max(self._least_end_s, end_s)
+
+    @property
+    def end_s(self) -> float:
+        """When the present frame goes, as far as is known; 0.0 before the first one."""
+        if self._frame is None:
+            return self._least_end_s
+        return max(self._least_end_s, self._shown_s + _duration_s(self._frame))
 
     def gray(self, frame: Any) -> Any:
         """The sample that a frame gives."""
