@@ -250,9 +250,10 @@ async def test_a_pinned_reader_stops_no_write_and_the_wal_stops_growing_after_hi
 def test_decoders_that_crash_hang_or_eat_memory_cost_their_own_recording_only(
     scene: Scene, reference: Scene
 ) -> None:
+    """One after another: `again` has a twin, and would not be decoded if that one came first."""
     names = {"01 talk": "segfault", "again": "hang", "week2/00 talk": "hog"}
     scene.environment["JOBS_RUINED"] = json.dumps(names)
-    code = scene.finish("--max-retries", "0", "--stall-timeout", "4")
+    code = scene.finish("--max-retries", "0", "--stall-timeout", "4", "--parallel", "1")
     assert code == GOOD, last_words(scene)
     errors = dict(
         oracle.rows(
