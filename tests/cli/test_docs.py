@@ -358,7 +358,7 @@ def test_every_table_of_the_database_is_told() -> None:
 
 
 def test_stages_steps_and_modules_are_those_of_the_code() -> None:
-    from gs_video_report.engines.stages import STEP_VERSIONS
+    from gs_video_report.engines.steps import STEP_VERSIONS
 
     text = page("docs/architecture.md")
     assert ", ".join(f"`{stage}`" for stage in STAGES) in text
@@ -401,7 +401,7 @@ def _room(module: str, package: str) -> str | None:
     return None if inside == module else inside.split(".")[0]
 
 
-@pytest.mark.parametrize("package", ["batch", "media"])
+@pytest.mark.parametrize("package", ["batch", "media", "engines"])
 def test_folders_within_a_package_import_one_way(package: str) -> None:
     uses: dict[str, set[str]] = {}
     for path in (SRC / package).rglob("*.py"):

@@ -581,7 +581,7 @@ async def test_cost_limit_with_an_unknown_price_is_refused(
 async def test_seeing_model_gets_key_frames_within_bounds(
     fake: FakeOpenAI, bench: Bench, lecture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.engines import stages
+    from gs_video_report.engines.openai import engine as openai_engine
 
     files = []
     for n in range(10):
@@ -596,7 +596,7 @@ async def test_seeing_model_gets_key_frames_within_bounds(
     async def slides(*_: Any) -> Any:
         return made, []
 
-    monkeypatch.setattr(stages, "slides", slides)
+    monkeypatch.setattr(openai_engine, "slides_of", slides)
     report = await report_of(bench, fake, lecture, vision=True, max_images=4)
     (call,) = fake.chats()
     assert len(call.images) == 4
@@ -613,7 +613,6 @@ async def test_blind_model_gets_no_pictures(fake: FakeOpenAI, bench: Bench, lect
 async def test_speech_can_be_heard_by_the_server(
     fake: FakeOpenAI, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gs_video_report.engines import stages
     from gs_video_report.engines.openai import audio as openai_audio
 
     write_wav(tmp_path / "talk.wav", 20.0, 16_000)
@@ -621,8 +620,7 @@ async def test_speech_can_be_heard_by_the_server(
     async def plan(*_: Any) -> tuple[list[tuple[int, int]], tuple[tuple[float, float], ...]]:
         return [(16_000, 80_000), (96_000, 240_000)], ((1.0, 5.0), (6.0, 15.0))
 
-    monkeypatch.setattr(stages, "_plan", plan)
-    assert openai_audio.stages is stages
+    monkeypatch.setattr(openai_audio, "plan_chunks", plan)
     report = await report_of(bench, fake, tmp_path / "talk.wav", transcribe_model="gpt-transcribe")
     assert [c.file_bytes for c in sorted(fake.of("hear"), key=lambda c: c.file_bytes)] == [
         128_044,

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from gs_video_report.compute.process_pool import ProcessBackend
-from gs_video_report.engines import jobs, stages
+from gs_video_report.engines import jobs
+from gs_video_report.engines.hearing import sound
 from tests.reliability import oracle
 from tests.reliability.scene import Scene
 from tests.support.media_speech import tone_file
@@ -45,12 +46,12 @@ async def test_lost_samples_that_several_chunks_want_are_decoded_once_and_whole(
             stall_timeout_s=60.0,
             priority=1,
         )
-        track = await stages._extract(context)
-        pcm = stages._pcm_path(context, track["track_index"])
+        track = await sound._extract(context)
+        pcm = sound.pcm_path(context, track["track_index"])
         whole = pcm.read_bytes()
         pcm.unlink()
         calls.clear()
-        paths = await asyncio.gather(*[stages._samples(context, track, pcm) for _ in range(6)])
+        paths = await asyncio.gather(*[sound.samples(context, track, pcm) for _ in range(6)])
     assert set(paths) == {str(pcm)}
     assert calls == [jobs.extract_audio.__name__]
     assert pcm.read_bytes() == whole

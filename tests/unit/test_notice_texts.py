@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from gs_video_report.engines import stages
+from gs_video_report.engines.hearing.sound import audio_notices
+from gs_video_report.engines.hearing.transcribe import _speech_notices
 from gs_video_report.engines.local import _template_notices
+from gs_video_report.engines.probe import probe_notices
 from gs_video_report.media.slides import find as slides
 from gs_video_report.report.html import to_html
 from gs_video_report.report.markdown import to_markdown
@@ -29,8 +31,8 @@ def of_the_local_engine() -> list[Notice]:
     }  # fmt: skip
     weak = [Segment(0, 2, "?", confidence=-9.0)]
     return [
-        *stages.probe_notices(bare), *stages.probe_notices(two),
-        *stages.audio_notices(track, two), *stages._speech_notices(weak, "zh", 0.3),
+        *probe_notices(bare), *probe_notices(two),
+        *audio_notices(track, two), *_speech_notices(weak, "zh", 0.3),
         *_template_notices(CHINESE, "en"),
     ]  # fmt: skip
 

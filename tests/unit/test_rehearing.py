@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.engines import stages
 from gs_video_report.engines.hearing.rehearing import NOTICE, doubtful_parts, patched
 from gs_video_report.engines.hearing.rehearing_lines import (
     ASSUMED_LOGPROB,
@@ -19,6 +18,7 @@ from gs_video_report.engines.hearing.rehearing_lines import (
     stretches,
     text_of,
 )
+from gs_video_report.engines.hearing.sound import SAMPLE_RATE
 from gs_video_report.report.model import (
     KeyTerm,
     MediaInfo,
@@ -29,7 +29,7 @@ from gs_video_report.report.model import (
     VideoReport,
 )
 
-RATE = stages.SAMPLE_RATE
+RATE = SAMPLE_RATE
 FIRST, SECOND = (0, 20 * RATE), (20 * RATE, 40 * RATE)
 LOOP = "and so on " * 15
 MEASURE = {"logprob": -0.3, "missed_s": 0.0}

@@ -153,7 +153,7 @@ def resolve_model(name: str, cache_root: str) -> dict[str, Any]:
 
 
 def compose(payload: dict[str, Any]) -> dict[str, Any]:
-    """Extractive chapters, summary and key terms; see `engines.stages.compose` for the payload."""
+    """Extractive chapters, summary and key terms; see `engines.compose` for the payload."""
     from gs_video_report.report.model import Segment, Slide
     from gs_video_report.text.analysis import analyze
 

@@ -15,8 +15,13 @@ from typing import Any
 from gs_video_report import __version__
 from gs_video_report.compute.again import again
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import jobs, memory_need, stages
+from gs_video_report.engines import jobs, memory_need
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.compose import compose
+from gs_video_report.engines.hearing.transcribe import transcript
+from gs_video_report.engines.hearing.transcript import Transcript
+from gs_video_report.engines.pictures import slides_of
+from gs_video_report.engines.probe import probe, probe_notices
 from gs_video_report.errors import CorruptMediaError, DependencyMissing
 from gs_video_report.report.model import (
     MediaInfo,
@@ -107,19 +112,19 @@ class LocalEngine:
 
     async def analyze(self, ctx: TaskContext) -> VideoReport:
         """Probe, transcribe, find and read slides, compose."""
-        found = await stages.probe(ctx)
-        spoken = await stages.transcript(ctx, found, self._model)
-        slides, picture_notices = await stages.slides(ctx, found, spoken.language)
+        found = await probe(ctx)
+        spoken = await transcript(ctx, found, self._model)
+        slides, picture_notices = await slides_of(ctx, found, spoken.language)
         if not spoken.segments and not slides and found["video"] is None and not found["audio"]:
             raise CorruptMediaError("nothing in the file can be decoded", stage="compose")
         notices = [
             *_template_notices(ctx.template, spoken.language),
-            *stages.probe_notices(found),
+            *probe_notices(found),
             *spoken.notices,
             *picture_notices,
         ]
         ctx.progress("compose", 0, 1)
-        analysis = await stages.compose(ctx, found, spoken, slides)
+        analysis = await compose(ctx, found, spoken, slides)
         ctx.progress("compose", 1, 1)
         return VideoReport(
             media=media_info(ctx, found),
@@ -133,7 +138,7 @@ class LocalEngine:
             **analysis,
         )
 
-    def _provenance(self, ctx: TaskContext, spoken: stages.Transcript) -> Provenance:
+    def _provenance(self, ctx: TaskContext, spoken: Transcript) -> Provenance:
         keys = ("language", "asr_model", "subtitles", "slides", "ocr")
         repeated = {"heard_again": list(spoken.heard_again)} if spoken.heard_again else {}
         return Provenance(

@@ -1,8 +1,8 @@
 """How much memory a compute process needs at least for the stages on this machine. Pure.
 
 Measured with Whisper base (a model file of 145 MB) over two hours of sound, and with slides of
-720p: 484 MB at the peak for listening, 474 MB for reading slides; both keep what they loaded, so
-that a process that has listened went to 803 MB as it read 640 slides (benchmarks/long_recording.py).
+720p: 484 MB at the peak for listening, 474 MB for reading slides; both keep what they loaded, so a
+process that has listened went to 803 MB as it read 640 slides (benchmarks/long_recording.py).
 Figures for other models follow from the size of their file.
 """
 

@@ -17,7 +17,7 @@ from gs_video_report.batch.progress.snapshot import display_name
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.again import again
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import stages
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.report.quality import Quality, compare, worst_first
 from gs_video_report.report.quality_files import assess_files
 
@@ -98,7 +98,7 @@ async def _assess(
         found.update(zip((task.ref for task in part), values, strict=True))
         on_done(len(found), len(tasks))
 
-    await stages.bounded((some(part) for part in _parts(tasks)), limit=_CALLS)
+    await bounded((some(part) for part in _parts(tasks)), limit=_CALLS)
     return {task.ref: found[task.ref] for task in tasks}
 
 

@@ -30,12 +30,13 @@ from gs_video_report.batch.mend.rewrite import InPlace, result_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import EngineCapabilities, Estimate, TaskContext
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.fetch import url_fingerprint
 from gs_video_report.engines.gemini import report as gemini_report
 from gs_video_report.engines.hearing import rehearing
 from gs_video_report.engines.local import LocalEngine
+from gs_video_report.engines.probe import probe
 from gs_video_report.errors import FatalError, GsvrError, PermanentError, ReportDamaged
 from gs_video_report.report.json_out import read_json
 from gs_video_report.report.model import VideoReport
@@ -127,7 +128,7 @@ async def relisten_batch(
         on_done(done, len(chosen))
 
     at_once = max(1, min(options.parallel, _processes(compute)))
-    await stages.bounded((one(judged) for judged in chosen), limit=at_once)
+    await bounded((one(judged) for judged in chosen), limit=at_once)
     report.redone.sort(key=lambda redone: redone.score_before)
     return report
 
@@ -247,7 +248,7 @@ class _SecondLook:
         old = await asyncio.to_thread(lambda: read_json(path.read_bytes()))
         slides = old.slides
         if slides:  # the pictures come from the cache again, not from beside the report
-            found = await stages.probe(ctx)
+            found = await probe(ctx)
             slides, _ = await gemini_report.find_slides(ctx, found, old.language)
         media = replace(old.media, source=ctx.media.source)  # on disk it is told from the report
         old = replace(old, slides=slides, media=media)

@@ -32,8 +32,8 @@ from gs_video_report.batch.mend.rewrite import EngineOf, InPlace, announce, resu
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import Engine
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.errors import (
     DiskFullError,
     GsvrError,
@@ -91,7 +91,7 @@ class Mender:
                 found.left.append((task.ref, error))
             on_done(len(found.mended) + len(found.left), len(tasks))
 
-        await stages.bounded((one(task) for task in tasks), limit=max(1, self._options.parallel))
+        await bounded((one(task) for task in tasks), limit=max(1, self._options.parallel))
         return found
 
     async def _mend(self, task: VideoTask) -> None:

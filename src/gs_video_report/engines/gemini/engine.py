@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import (
     EngineCapabilities,
     Estimate,
@@ -60,6 +59,8 @@ from gs_video_report.engines.llm.answer import Answer
 from gs_video_report.engines.llm.prices import ModelPrice, TokenUse, load_prices, with_prices
 from gs_video_report.engines.llm.prompts import known_title
 from gs_video_report.engines.local import media_info
+from gs_video_report.engines.probe import probe, probe_notices
+from gs_video_report.engines.steps import digest
 from gs_video_report.errors import (
     AuthenticationError,
     ConfigError,
@@ -241,13 +242,13 @@ class GeminiEngine:
         """See `Engine.analyze`."""
         if not self._keys:
             raise no_key()
-        found = await stages.probe(ctx) if ctx.media.input_type == "file" else None
+        found = await probe(ctx) if ctx.media.input_type == "file" else None
         media = media_info(ctx, found) if found is not None else gemini_report.remote_media(ctx)
         answer, reading = await self._read(ctx, media)
         language = answer.language or gemini_report.given_language(ctx)
         slides, more = await gemini_report.find_slides(ctx, found, language)
         ctx.progress("compose", 0, 1)
-        probed = [] if found is None else stages.probe_notices(found)
+        probed = [] if found is None else probe_notices(found)
         report = gemini_report.build(ctx, media, answer, reading, slides, [*probed, *more])
         if found is None and ctx.report_media is not None:
             await ctx.report_media(ctx.fingerprint, report.media.duration_s)
@@ -306,7 +307,7 @@ class GeminiEngine:
         usable = [key for key in self._keys if key.usable(now)]
         if usable:
             usable = [key for key in usable if key.is_fresh(now)] or usable
-            return max(usable, key=lambda key: stages.digest([fingerprint, key.id]))
+            return max(usable, key=lambda key: digest([fingerprint, key.id]))
         limits = [key.limit for key in self._keys if key.limit is not None]
         if limits:
             raise min(limits, key=lambda limit: limit.resume_at or "")

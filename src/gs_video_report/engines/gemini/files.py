@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import LeftCopy, Remark, TaskContext
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.gemini.client import (
     Connection,
     RemoteFile,
@@ -123,7 +123,7 @@ class Uploads:
             except (GsvrError, TimeoutError) as error:
                 self.left_there(copy.shown, _why(error))
 
-        await stages.bounded((one(copy) for copy in copies), limit=DELETIONS_AT_ONCE)
+        await bounded((one(copy) for copy in copies), limit=DELETIONS_AT_ONCE)
         return gone
 
     def forget(self, upload: Upload) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import TaskContext
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.gemini import segments as seg
 from gs_video_report.engines.gemini.client import Connection, RemoteFile, Reply
 from gs_video_report.engines.gemini.errors import hidden_video, next_reset
@@ -119,7 +119,7 @@ class Reading:
             self._tell_progress()
             return answer
 
-        found = await stages.bounded((one(w) for w in windows), limit=PARTS_AT_ONCE)
+        found = await bounded((one(w) for w in windows), limit=PARTS_AT_ONCE)
         merged = _joined(windows, found)
         if merged is None:
             reasons = ", ".join(sorted({n.message for n in self.notices if n.code == "blocked"}))

@@ -14,13 +14,13 @@ from pathlib import PurePath
 from typing import Any
 
 from gs_video_report import __version__
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.gemini import segments as seg
 from gs_video_report.engines.gemini.parts import Reading
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import citations
 from gs_video_report.engines.llm.answer import Answer
+from gs_video_report.engines.pictures import slides_of
 from gs_video_report.errors import DependencyMissing, PermanentError
 from gs_video_report.report.model import (
     MediaInfo,
@@ -121,7 +121,7 @@ async def find_slides(
         message = "There are no slides: the packages that find them are not installed."
         return (), [Notice("no_slides", message)]
     try:
-        return await stages.slides(ctx, found, language)
+        return await slides_of(ctx, found, language)
     except (PermanentError, DependencyMissing) as error:
         message = f"There are no slides: {error.message}."
         return (), [Notice("no_slides", message, "warning")]

@@ -17,12 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gs_video_report.engines import jobs, stages
+from gs_video_report.engines import jobs
 from gs_video_report.engines.base import TaskContext
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.hearing import second_hearing
+from gs_video_report.engines.hearing.first_hearing import plan_chunks
 from gs_video_report.engines.hearing.rehearing_lines import SLACK_S, replaced, stretches, text_of
+from gs_video_report.engines.hearing.sound import SAMPLE_RATE, audio, pcm_path, samples
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import citations
+from gs_video_report.engines.probe import probe
+from gs_video_report.engines.steps import compute, digest, width
 from gs_video_report.errors import PermanentError
 from gs_video_report.report import quality_speech
 from gs_video_report.report.model import KeyTerm, Notice, VideoReport
@@ -56,10 +61,10 @@ async def decide(ctx: TaskContext, report: VideoReport, model: Mapping[str, Any]
     Args:
         model: the speech model, as `jobs.resolve_model` gives it.
     """
-    await stages.probe(ctx)
-    track = await stages.audio(ctx)
-    pcm = stages._pcm_path(ctx, track["track_index"])
-    chunks, speech = await stages._plan(ctx, track, pcm)
+    await probe(ctx)
+    track = await audio(ctx)
+    pcm = pcm_path(ctx, track["track_index"])
+    chunks, speech = await plan_chunks(ctx, track, pcm)
     plan = stretches(chunks, report.segments, _places(report))
     doubtful = doubtful_parts(report, plan, speech)
     guess = report.language_probability
@@ -71,7 +76,7 @@ async def decide(ctx: TaskContext, report: VideoReport, model: Mapping[str, Any]
             hint="look at them: gsvr batch quality names their times",
         )
     params, language = _params(report), _language(ctx, report, model)
-    await stages._samples(ctx, track, pcm)  # once, before several chunks want it
+    await samples(ctx, track, pcm)  # once, before several chunks want it
     done = 0
 
     async def one(part: int) -> dict[str, Any]:
@@ -79,7 +84,7 @@ async def decide(ctx: TaskContext, report: VideoReport, model: Mapping[str, Any]
         start, end = plan[part]
 
         async def run() -> Any:
-            path = await stages._samples(ctx, track, pcm)
+            path = await samples(ctx, track, pcm)
             present = text_of(report.segments, start, end)
             where = (
                 str(model["path"]),
@@ -91,7 +96,7 @@ async def decide(ctx: TaskContext, report: VideoReport, model: Mapping[str, Any]
                 part not in doubtful,
                 True,
             )
-            heard = await stages.compute(ctx, jobs.relisten_chunk, *where)
+            heard = await compute(ctx, jobs.relisten_chunk, *where)
             return {"start": start, "end": end, "model": model["name"], **heard}
 
         value: dict[str, Any] = await ctx.step(STEP, run, part=part, params=params)
@@ -99,7 +104,7 @@ async def decide(ctx: TaskContext, report: VideoReport, model: Mapping[str, Any]
         ctx.progress("transcribe", done, len(parts))
         return value
 
-    values = await stages.bounded((one(part) for part in parts), limit=stages.width(ctx))
+    values = await bounded((one(part) for part in parts), limit=width(ctx))
     return patched(report, dict(zip(parts, values, strict=True)))
 
 
@@ -115,7 +120,7 @@ def doubtful_parts(
     """
     spans = second_hearing.spans_in_doubt(report.segments, speech, report.language)
     heard = _places(report)
-    rate = stages.SAMPLE_RATE
+    rate = SAMPLE_RATE
 
     def touches(part: tuple[int, int], places: Sequence[tuple[float, float]], more: float) -> bool:
         return any(a + more < part[1] / rate and part[0] / rate + more < b for a, b in places)
@@ -206,7 +211,7 @@ def _places(report: VideoReport) -> list[tuple[float, float]]:
 def _params(report: VideoReport) -> dict[str, Any]:
     """Key of the decisions: the words they are about, whoever wrote them."""
     words = [[round(s.start_s, 2), round(s.end_s, 2), s.text] for s in report.segments]
-    return {"v": STEP_VERSION, "params": jobs.relisten_params(), "text": stages.digest(words)}
+    return {"v": STEP_VERSION, "params": jobs.relisten_params(), "text": digest(words)}
 
 
 def _language(ctx: TaskContext, report: VideoReport, model: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gs_video_report.engines import stages
+from gs_video_report.engines.hearing.first_hearing import segments_of
+from gs_video_report.engines.hearing.sound import SAMPLE_RATE
 from gs_video_report.report.model import Segment
 
 SLACK_S = 0.2
@@ -23,7 +24,7 @@ ASSUMED_LOGPROB = -0.35
 """Of words whose writer tells no certainty: what the recogniser's own good passages have."""
 _LONGEST_WORD = 12
 """Longer ones are text without spaces, which is cut into letters."""
-_ROUNDING_S = 1.5 / stages.SAMPLE_RATE
+_ROUNDING_S = 1.5 / SAMPLE_RATE
 
 _Span = tuple[float, float]
 
@@ -40,7 +41,7 @@ def stretches(
     Args:
         heard: stretches that were heard again before.
     """
-    rate = stages.SAMPLE_RATE
+    rate = SAMPLE_RATE
     bounds = [[start / rate, end / rate] for start, end in plan]
     starts, ends = [a for a, _ in bounds], [b for _, b in bounds]
     chunks = list(zip(starts, ends, strict=True))
@@ -86,7 +87,7 @@ def _core(span: _Span) -> _Span:
 
 def lies_in(segment: Segment, start: int, end: int) -> bool:
     """Whether the whole line is in samples [start, end)."""
-    start_s, end_s = start / stages.SAMPLE_RATE, end / stages.SAMPLE_RATE
+    start_s, end_s = start / SAMPLE_RATE, end / SAMPLE_RATE
     first, last = _core((segment.start_s, segment.end_s))
     is_whole = start_s - _ROUNDING_S <= first and last <= end_s + _ROUNDING_S
     return is_whole and start_s <= (first + last) / 2 < end_s
@@ -97,7 +98,7 @@ def lies_in(segment: Segment, start: int, end: int) -> bool:
 
 def text_of(segments: Sequence[Segment], start: int, end: int) -> dict[str, Any]:
     """The lines in samples [start, end) as the recogniser would tell them."""
-    start_s, end_s = start / stages.SAMPLE_RATE, end / stages.SAMPLE_RATE
+    start_s, end_s = start / SAMPLE_RATE, end / SAMPLE_RATE
     told: list[dict[str, Any]] = []
     for segment in segments:
         words = list(_words(segment)) if lies_in(segment, start, end) else []
@@ -152,7 +153,7 @@ def replaced(
         inside = {n for n, s in enumerate(segments) if lies_in(s, value["start"], value["end"])}
         speakers = {segments[n].speaker for n in inside}
         speaker = speakers.pop() if len(speakers) == 1 else None
-        new += [replace(line, speaker=speaker) for line in stages.segments_of([value["kept"]])]
+        new += [replace(line, speaker=speaker) for line in segments_of([value["kept"]])]
         gone |= inside
     left = [s for n, s in enumerate(segments) if n not in gone]
     translated = sum(segments[n].translation is not None for n in gone)

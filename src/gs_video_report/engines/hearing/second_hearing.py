@@ -13,8 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gs_video_report.engines import jobs, stages
+from gs_video_report.engines import jobs
 from gs_video_report.engines.base import TaskContext
+from gs_video_report.engines.bounded import bounded
+from gs_video_report.engines.hearing.first_hearing import segments_of
+from gs_video_report.engines.hearing.sound import SAMPLE_RATE
+from gs_video_report.engines.steps import STEP_VERSIONS, compute, digest, width
 from gs_video_report.report import quality_speech
 from gs_video_report.report.model import Segment
 
@@ -40,11 +44,11 @@ class Hearing:
     def params(self) -> dict[str, Any]:
         """Key of the decisions."""
         return {
-            "v": stages.STEP_VERSIONS[STEP],
+            "v": STEP_VERSIONS[STEP],
             "params": jobs.relisten_params(),
             "asr": jobs.speech_params()["asr"],
             "model": self.model["sha256"],
-            "plan": stages.digest(list(self.plan)),
+            "plan": digest(list(self.plan)),
             "language": self.language,
         }
 
@@ -71,7 +75,7 @@ async def apply(
 def doubtful_parts(hearing: Hearing) -> list[int]:
     """Indices of the chunks in which anything is in doubt. Pure."""
     spans = doubtful_spans(hearing)
-    rate = stages.SAMPLE_RATE
+    rate = SAMPLE_RATE
     return [
         part
         for part, (start, end) in enumerate(hearing.plan)
@@ -81,7 +85,7 @@ def doubtful_parts(hearing: Hearing) -> list[int]:
 
 def doubtful_spans(hearing: Hearing) -> quality_speech.Spans:
     """Stretches of the first hearing that triage would point at, in seconds. Pure."""
-    segments = list(stages.segments_of(hearing.texts))
+    segments = list(segments_of(hearing.texts))
     return spans_in_doubt(segments, hearing.speech, hearing.language)
 
 
@@ -110,8 +114,8 @@ def told(start: int, end: int, value: dict[str, Any]) -> dict[str, Any]:
     attempts = value["attempts"]
     kept = next(a for a in attempts if a["way"] == value["way"])
     return {
-        "start_s": round(start / stages.SAMPLE_RATE, 3),
-        "end_s": round(end / stages.SAMPLE_RATE, 3),
+        "start_s": round(start / SAMPLE_RATE, 3),
+        "end_s": round(end / SAMPLE_RATE, 3),
         "tried": len(attempts) - 1,
         "replaced": value["kept"] is not None,
         "way": value["way"],
@@ -170,7 +174,7 @@ async def _decide(
         async def run() -> Any:
             path, present = await pcm_path(), hearing.texts[part]
             only_language = part not in doubtful
-            return await stages.compute(
+            return await compute(
                 ctx,
                 jobs.relisten_chunk,
                 model_dir,
@@ -188,5 +192,5 @@ async def _decide(
         return value
 
     await pcm_path()  # once, before several chunks want it
-    values = await stages.bounded((one(part) for part in parts), limit=stages.width(ctx))
+    values = await bounded((one(part) for part in parts), limit=width(ctx))
     return dict(zip(parts, values, strict=True))

@@ -18,11 +18,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import TaskContext
+from gs_video_report.engines.bounded import bounded
+from gs_video_report.engines.hearing.first_hearing import plan_chunks
+from gs_video_report.engines.hearing.sound import (
+    SAMPLE_RATE,
+    audio,
+    audio_notices,
+    pcm_path,
+    samples,
+)
+from gs_video_report.engines.hearing.subtitles import from_subtitles
+from gs_video_report.engines.hearing.transcript import Transcript
 from gs_video_report.engines.llm.prices import ModelPrice, today
 from gs_video_report.engines.llm.quota import Need, Spent, send_within
 from gs_video_report.engines.openai.client import ChatClient
+from gs_video_report.engines.steps import digest
 from gs_video_report.errors import PermanentError
 from gs_video_report.report.model import Notice, Segment
 
@@ -47,42 +58,42 @@ async def transcript(
     client: ChatClient,
     bucket: str,
     price: ModelPrice | None,
-) -> tuple[stages.Transcript, list[dict[str, Any]]]:
+) -> tuple[Transcript, list[dict[str, Any]]]:
     """Subtitles if wanted and there, else the speech as the server hears it; and the usages."""
     if ctx.options.get("subtitles", "prefer") == "prefer":
-        known = await stages._from_subtitles(ctx, found)
+        known = await from_subtitles(ctx, found)
         if known is not None:
             return known, []
     if not found["audio"]:
-        return stages.Transcript(), []
+        return Transcript(), []
     try:
-        track = await stages.audio(ctx)
+        track = await audio(ctx)
     except PermanentError as error:
         if found["video"] is None:
             raise
         message = f"The sound could not be decoded ({error.message}), so there is no transcript."
-        return stages.Transcript(notices=[Notice("damaged_audio", message, "warning")]), []
+        return Transcript(notices=[Notice("damaged_audio", message, "warning")]), []
     return await _heard(ctx, _Hearing(ctx, track, client, bucket, price), track, found)
 
 
 async def _heard(
     ctx: TaskContext, hearing: _Hearing, track: dict[str, Any], found: dict[str, Any]
-) -> tuple[stages.Transcript, list[dict[str, Any]]]:
-    pcm = stages._pcm_path(ctx, track["track_index"])
-    plan, speech = await stages._plan(ctx, track, pcm)
+) -> tuple[Transcript, list[dict[str, Any]]]:
+    pcm = pcm_path(ctx, track["track_index"])
+    plan, speech = await plan_chunks(ctx, track, pcm)
     chunks = await hearing.all(plan, pcm)
-    notices = stages.audio_notices(track, found)
+    notices = audio_notices(track, found)
     segments = tuple(s for chunk in chunks for s in _segments(chunk))
     usages = [chunk["usage"] for chunk in chunks]
     model = hearing.model
     if not segments:
         notices.append(Notice("no_speech", "No speech was found in the sound of this recording."))
-        return stages.Transcript(notices=notices, speech=speech), usages
+        return Transcript(notices=notices, speech=speech), usages
     notices.append(
         Notice("remote_speech", f"The speech was recognised by {model} at {hearing.host}.")
     )
     language = hearing.wanted or _language(chunks, segments)
-    made = stages.Transcript(segments, language, None, "speech", model, notices, speech)
+    made = Transcript(segments, language, None, "speech", model, notices, speech)
     return made, usages
 
 
@@ -106,22 +117,22 @@ class _Hearing:
 
     async def all(self, plan: Sequence[tuple[int, int]], pcm: Path) -> list[dict[str, Any]]:
         """One dict per chunk, in order; progress in seconds of sound."""
-        total = sum(end - start for start, end in plan) / stages.SAMPLE_RATE
+        total = sum(end - start for start, end in plan) / SAMPLE_RATE
         done = 0.0
         self._ctx.progress("transcribe", 0, total)
 
         async def one(part: int, start: int, end: int) -> dict[str, Any]:
             nonlocal done
-            text = await self._step(part, start, end, pcm, stages.digest(list(plan)))
-            done += (end - start) / stages.SAMPLE_RATE
+            text = await self._step(part, start, end, pcm, digest(list(plan)))
+            done += (end - start) / SAMPLE_RATE
             self._ctx.progress("transcribe", done, total)
             return text
 
         work = (one(part, start, end) for part, (start, end) in enumerate(plan))
-        return await stages.bounded(work, limit=WIDTH)
+        return await bounded(work, limit=WIDTH)
 
     async def _step(self, part: int, start: int, end: int, pcm: Path, plan: str) -> dict[str, Any]:
-        seconds = (end - start) / stages.SAMPLE_RATE
+        seconds = (end - start) / SAMPLE_RATE
         params = {
             "v": STEP_VERSION,
             "base_url": self._client.options.base_url,
@@ -131,12 +142,12 @@ class _Hearing:
         }
 
         async def send() -> tuple[dict[str, Any], Spent]:
-            path = await stages._samples(self._ctx, self._track, pcm)
+            path = await samples(self._ctx, self._track, pcm)
             sound = await asyncio.to_thread(wav_bytes, path, start, end)
             value = await self._client.transcribe(
                 sound, f"part-{part}.wav", self.wanted, seconds, self._price, today()
             )
-            value["start_s"], value["end_s"] = start / stages.SAMPLE_RATE, end / stages.SAMPLE_RATE
+            value["start_s"], value["end_s"] = start / SAMPLE_RATE, end / SAMPLE_RATE
             usage = value["usage"]
             return value, Spent(usage["tokens_in"], usage["tokens_out"], usage["usd"])
 
@@ -161,7 +172,7 @@ def wav_bytes(pcm_path: str, start: int, end: int) -> bytes:
     with wave.open(out, "wb") as target:
         target.setnchannels(1)
         target.setsampwidth(2)
-        target.setframerate(stages.SAMPLE_RATE)
+        target.setframerate(SAMPLE_RATE)
         target.writeframes(samples)
     return out.getvalue()
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import TaskContext
+from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import prompts, selection, translate
 from gs_video_report.engines.llm import schema as schemas
@@ -121,7 +121,7 @@ class Composer:
         self.ctx.progress("compose", 0, self._total)
         asked = [self._part(material, part, len(parts), room, schema) for part in parts]
         written = Written(parts=len(parts), pictures=sum(len(a.keys) for a in asked))
-        found = await stages.bounded((self._answered(a) for a in asked), limit=WIDTH)
+        found = await bounded((self._answered(a) for a in asked), limit=WIDTH)
         windows = [Window(part.start_s, part.end_s) for part in parts]
         merged = merge_answers(found, windows)
         written.answer = await self._selected(merged, material) if len(parts) > 1 else merged
@@ -409,7 +409,7 @@ class Composer:
         done: dict[int, str] = {}
         for round_ in range(1, TRANSLATION_ROUNDS + 1):
             work = (self._batch(material, n, b, round_) for n, b in enumerate(batches))
-            for found in await stages.bounded(work, limit=WIDTH):
+            for found in await bounded(work, limit=WIDTH):
                 for number, text in found.items():
                     done.setdefault(number, text)
             batches = translate.plan_missing(material.segments, done, self._batch_tokens())

@@ -19,7 +19,6 @@ from typing import Any
 
 from gs_video_report import __version__
 from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import (
     EngineCapabilities,
     Estimate,
@@ -27,7 +26,10 @@ from gs_video_report.engines.base import (
     TaskContext,
     has_budget,
 )
+from gs_video_report.engines.compose import compose
 from gs_video_report.engines.hearing import rehearing
+from gs_video_report.engines.hearing.transcribe import transcript
+from gs_video_report.engines.hearing.transcript import Transcript
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import citations, prompts, translate
 from gs_video_report.engines.llm.prices import (
@@ -51,6 +53,8 @@ from gs_video_report.engines.openai.options import (
     describe,
     read_options,
 )
+from gs_video_report.engines.pictures import slides_of
+from gs_video_report.engines.probe import probe, probe_notices
 from gs_video_report.errors import (
     AuthenticationError,
     ConfigError,
@@ -264,9 +268,9 @@ class OpenAIEngine:
 
     async def _analyze(self, ctx: TaskContext, key: KeyInUse) -> VideoReport:
         self._keys.hold_back(ctx.limiter)
-        found = await stages.probe(ctx)
+        found = await probe(ctx)
         spoken, usages = await self._listen(ctx, found, key)
-        slides, picture_notices = await stages.slides(ctx, found, spoken.language)
+        slides, picture_notices = await slides_of(ctx, found, spoken.language)
         if not spoken.segments and not slides and found["video"] is None and not found["audio"]:
             raise CorruptMediaError("nothing in the file can be decoded", stage="compose")
         media = media_info(ctx, found)
@@ -281,7 +285,7 @@ class OpenAIEngine:
             metadata=dict(media.metadata),
         )
         written, more = await self._write(ctx, material, key)
-        notices = [*stages.probe_notices(found), *spoken.notices, *picture_notices]
+        notices = [*probe_notices(found), *spoken.notices, *picture_notices]
         report = await self._report(ctx, found, spoken, material, written, media)
         notices += self._notices(ctx, report, written, material)
         usage = _sum([*usages, *more])
@@ -292,9 +296,9 @@ class OpenAIEngine:
 
     async def _listen(
         self, ctx: TaskContext, found: dict[str, Any], key: KeyInUse
-    ) -> tuple[stages.Transcript, list[dict[str, Any]]]:
+    ) -> tuple[Transcript, list[dict[str, Any]]]:
         if self._options.transcribe == "local":
-            return await stages.transcript(ctx, found, self._local._model), []
+            return await transcript(ctx, found, self._local._model), []
         price = None
         if not self._options.is_local:
             price = self._prices.find(self._options.transcribe_model)
@@ -332,7 +336,7 @@ class OpenAIEngine:
         self,
         ctx: TaskContext,
         found: dict[str, Any],
-        spoken: stages.Transcript,
+        spoken: Transcript,
         material: Material,
         written: Written,
         media: MediaInfo,
@@ -347,7 +351,7 @@ class OpenAIEngine:
         lists = {**parts, "sections": answer.sections}
         written.used = tuple(name for name in WRITTEN if lists[name])
         if not all(parts.values()):  # what the model left out is taken from the words themselves
-            extracted = await stages.compose(ctx, found, spoken, material.slides)
+            extracted = await compose(ctx, found, spoken, material.slides)
             parts = {name: value or extracted[name] for name, value in parts.items()}
         return VideoReport(
             media=media,
@@ -361,7 +365,7 @@ class OpenAIEngine:
             **parts,
         )
 
-    def _provenance(self, ctx: TaskContext, spoken: stages.Transcript) -> Provenance:
+    def _provenance(self, ctx: TaskContext, spoken: Transcript) -> Provenance:
         keys = ("language", "asr_model", "subtitles", "slides", "ocr")
         options = self._options
         return Provenance(

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gs_video_report.engines import stages
 from gs_video_report.engines.base import Limiter, Remark
 from gs_video_report.engines.openai.client import ChatClient
 from gs_video_report.engines.openai.options import Key, OpenAIOptions
+from gs_video_report.engines.steps import digest
 from gs_video_report.errors import AuthenticationError, GsvrError, LimitReached
 
 REST = timedelta(hours=1)
@@ -85,7 +85,7 @@ class KeyRing:
         usable = [key for key in self.keys if key.is_usable(now)]
         if usable:
             usable = [key for key in usable if key.is_fresh(now)] or usable
-            name = [(stages.digest([fingerprint, k.client.key_name]), k) for k in usable]
+            name = [(digest([fingerprint, k.client.key_name]), k) for k in usable]
             return max(name, key=lambda pair: pair[0])[1]
         errors = [key.error for key in self.keys if key.error is not None]
         limits = [error for error in errors if isinstance(error, LimitReached)]
