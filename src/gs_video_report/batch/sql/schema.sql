@@ -169,7 +169,7 @@ CREATE TABLE steps(
 CREATE INDEX steps_source ON steps(fingerprint, name, part);
 
 CREATE TABLE events(
-  event_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id INTEGER PRIMARY KEY,        -- rising; rows are never deleted
   at       TEXT NOT NULL,
   batch_id TEXT,
   task_id  INTEGER,
