@@ -26,7 +26,9 @@ from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.store.clock import parse_iso
 from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.view.watch import EventClock, Watcher, exit_code, tree_memory
+from gs_video_report.batch.view.event_clock import EventClock
+from gs_video_report.batch.view.run_memory import tree_memory
+from gs_video_report.batch.view.watch import Watcher, exit_code
 from gs_video_report.terminal.jsonl import JsonLinesPrinter
 from gs_video_report.terminal.notices import event_text, story_line
 from gs_video_report.terminal.plain import PlainPrinter

@@ -21,7 +21,7 @@ from gs_video_report.batch.queue import event_reads as reads
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.store.clock import utc_now
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.batch.view.watch import memory_of_runs
+from gs_video_report.batch.view.run_memory import memory_of_runs
 from gs_video_report.compute import machine
 
 BOUNDS_S: tuple[float, ...] = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)

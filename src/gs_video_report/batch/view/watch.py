@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -39,6 +36,8 @@ from gs_video_report.batch.queue.doubt import doubt_of
 from gs_video_report.batch.queue.event_reads import Event, Run
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.batch.view.crews import Crews
+from gs_video_report.batch.view.event_clock import EventClock
+from gs_video_report.batch.view.run_memory import memory_of_runs
 from gs_video_report.errors import ExitCode
 from gs_video_report.terminal.failures import FailureGroup
 from gs_video_report.terminal.notices import event_text
@@ -53,28 +52,6 @@ REPLAYED = 20_000
 """Events of the run that are played at the start, at most; the picture needs the latest only."""
 PLANNING_S = 30.0
 """So long a batch that nobody works on yet is taken for one that is being planned."""
-_PID = re.compile(r"-(\d+)-[0-9a-f]{12}$")
-
-
-class EventClock:
-    """Seconds since 1970: first those of the events that are replayed, then real ones."""
-
-    def __init__(self) -> None:
-        self._replayed: float | None = 0.0
-        self._offset = time.time() - time.monotonic()
-
-    def replay(self, at_s: float) -> None:
-        """It is `at_s` now; never goes back."""
-        self._replayed = max(self._replayed or 0.0, at_s)
-
-    def go_live(self) -> None:
-        """From now on time passes by itself."""
-        self._replayed = None
-
-    def __call__(self) -> float:
-        if self._replayed is not None:
-            return self._replayed
-        return time.monotonic() + self._offset
 
 
 @dataclass(slots=True)
@@ -364,31 +341,6 @@ def exit_code(status: BatchStatus, counts: BatchCounts, last: Run | None) -> int
     if status is BatchStatus.CANCELLED:
         return int(ExitCode.PARTIAL)
     return int(ExitCode.PAUSED if status is BatchStatus.PAUSED else ExitCode.FAILED)
-
-
-def memory_of_runs(runs: Sequence[Run]) -> int:
-    """Resident bytes of the processes of these runs and of their helpers."""
-    pids = [_PID.search(run.process) for run in runs]
-    return sum(tree_memory(int(found[1])) for found in pids if found)
-
-
-def tree_memory(pid: int) -> int:
-    """Resident bytes of a gsvr process and its children; 0 if it is gone or not ours to see."""
-    with contextlib.suppress(psutil.Error, OSError):
-        process = psutil.Process(pid)
-        words = " ".join(Path(word).name for word in process.cmdline()[:3])
-        if "gsvr" not in words and "gs_video_report" not in words and pid != os.getpid():
-            return 0  # a process of another container may have the number
-        family = [process, *process.children(recursive=True)]
-        return sum(_resident(member) for member in family)
-    return 0
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
 
 
 def _seconds_until(moment: str | None, now_s: float) -> float:
