@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from gs_video_report.batch.checkpoint_manager import verify_outputs
 from gs_video_report.batch.data_models import TaskResult
+from gs_video_report.batch.mend.outputs import verify_outputs
 from tests.reliability import oracle
 from tests.reliability.lives import Lives, held, parse
 from tests.reliability.scene import CHEAP, Scene, fake_model, small_library

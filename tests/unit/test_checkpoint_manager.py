@@ -20,7 +20,6 @@ from gs_video_report.batch.checkpoint_manager import (
     CheckpointManager,
     default_directory,
     load_checkpoint,
-    verify_outputs,
 )
 from gs_video_report.batch.data_models import (
     BatchCounts,
@@ -32,6 +31,7 @@ from gs_video_report.batch.data_models import (
     Usage,
     VideoTask,
 )
+from gs_video_report.batch.mend.outputs import verify_outputs
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue

@@ -16,15 +16,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 import time
 from dataclasses import replace
-from operator import itemgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from gs_video_report import __version__
 from gs_video_report.batch.checkpoint import format as checkpoint_format
+from gs_video_report.batch.checkpoint.content import header_of, settled, write_body
 from gs_video_report.batch.checkpoint.files import (
     NAME,
     SUFFIX,
@@ -36,11 +34,8 @@ from gs_video_report.batch.checkpoint.files import (
     order,
 )
 from gs_video_report.batch.data_models import (
-    BatchCounts,
     BatchRow,
     BatchStatus,
-    TaskResult,
-    TaskStatus,
 )
 from gs_video_report.batch.queue.batch_store import LATEST
 from gs_video_report.batch.sql import query
@@ -49,8 +44,6 @@ from gs_video_report.batch.store.rows import counts_from_row
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import (
     CheckpointError,
-    FileMissingError,
-    GsvrError,
     NotFoundError,
     from_os_error,
 )
@@ -58,7 +51,6 @@ from gs_video_report.files import (
     fsync_dir,
     is_temp_name,
     make_dirs,
-    sha256_file,
     sweep_temps,
     temp_name,
 )
@@ -70,24 +62,14 @@ __all__ = [
     "CheckpointManager",
     "default_directory",
     "load_checkpoint",
-    "verify_outputs",
 ]
 
 KEEP = 10
-LEDGER_DAYS = 2
-_PAGE = 1000
-_DAY_MS = 24 * 3600 * 1000
 _STALE_TEMP_S = 3600.0
 """A temporary file of another machine that is older than this was left behind."""
 _Infos = list[CheckpointInfo]
 _Paths = list[Path]  # inside the class, `list` is a method
 _Ids = list[str]
-_LEASE_COLUMNS = frozenset(
-    {"task_id", "worker_id", "lease_expires_at", "lease_until_ms", "boot_id", "stage"}
-)
-"""Columns of `tasks` that mean nothing in another database."""
-_LEDGER_IDS = frozenset({"id", "task_id"})
-_Rows = list[sqlite3.Row]
 
 
 def default_directory(db_path: Path) -> Path:
@@ -196,7 +178,7 @@ class CheckpointManager:
         """Rebuild the batch with all tasks and results in `queue`'s database, all or nothing.
 
         Tasks that were running are pending again; a batch that was running is paused. Outputs on
-        disk are not looked at: see `verify_outputs`.
+        disk are not looked at: see `mend.outputs`.
 
         Raises:
             UsageError: the database has this batch; it is the newer truth.
@@ -208,7 +190,7 @@ class CheckpointManager:
             batch = replace(batch, status=BatchStatus.PAUSED, status_reason=reason, resume_at=None)
         return await queue.import_batch(
             batch,
-            map(_settled, checkpoint.task_rows()),
+            map(settled, checkpoint.task_rows()),
             checkpoint.usage_rows(),
             spent=checkpoint.usage,
             reason=reason,
@@ -227,12 +209,12 @@ class CheckpointManager:
         wall_ms = queue.clock.wall_ms()
         row = await queue.batch_columns(batch_id)
         counts = counts_from_row(row)
-        header = _header(row, counts, reason, iso(wall_ms))
+        header = header_of(row, counts, reason, iso(wall_ms))
         temp = temp_name(self.directory)
         try:
             with temp.open("xb") as file:
                 writer = checkpoint_format.CheckpointWriter(file, header)
-                await _write_body(writer, queue, row)
+                await write_body(writer, queue, row)
                 sha256 = writer.finish()
                 await asyncio.to_thread(_to_disk, file.fileno(), file.flush)
             path = self._publish(temp, batch_id, wall_ms)
@@ -315,91 +297,6 @@ class CheckpointManager:
         if batch_id is not None:
             files = [p for p in files if p.name.startswith(f"{batch_id}-")]
         return sorted(files, key=order, reverse=True)
-
-
-def verify_outputs(result: TaskResult, output_dir: Path) -> list[str]:
-    """What is wrong with the outputs of a finished task on disk; empty when all is as recorded.
-
-    Reads every output of the right size. A path that leaves `output_dir` counts as wrong.
-    """
-    problems = []
-    for output in result.outputs:
-        relative = PurePosixPath(output.path)
-        if relative.is_absolute() or ".." in relative.parts:
-            problems.append(f"{output.path}: lies outside the output folder")
-            continue
-        problem = _compare(output_dir / relative, output.size_bytes, output.sha256)
-        if problem:
-            problems.append(f"{output.path}: {problem}")
-    return problems
-
-
-def _compare(path: Path, size_bytes: int, sha256: str) -> str:
-    try:
-        size = path.stat().st_size
-        if size != size_bytes:
-            return f"has {size} bytes instead of {size_bytes}"
-        return "" if sha256_file(path) == sha256 else "was altered"
-    except (FileNotFoundError, NotADirectoryError, FileMissingError):
-        return "is missing"
-    except (OSError, GsvrError):
-        return "cannot be read"
-
-
-# --- the content -------------------------------------------------------------------------------
-
-
-def _header(row: Any, counts: BatchCounts, reason: str, created_at: str) -> dict[str, Any]:
-    return {
-        "batch_id": row["batch_id"],
-        "name": row["name"],
-        "created_at": created_at,
-        "reason": reason,
-        "tool_version": __version__,
-        "counts": {s.value: getattr(counts, s.value) for s in TaskStatus},
-        "media_s_total": counts.media_s_total,
-        "media_s_done": counts.media_s_done,
-        "usd": counts.usd,
-    }
-
-
-async def _write_body(
-    writer: checkpoint_format.CheckpointWriter, queue: TaskQueue, row: dict[str, Any]
-) -> None:
-    writer.add(["batch", row])
-    tasks = usage = 0
-    async for page in queue.task_pages(row["batch_id"], _PAGE):
-        await asyncio.to_thread(_add_page, writer, "tasks", page, _LEASE_COLUMNS)
-        tasks += len(page)
-    since = iso(queue.clock.wall_ms() - LEDGER_DAYS * _DAY_MS)
-    async for page in queue.usage_pages(row["batch_id"], since, _PAGE):
-        await asyncio.to_thread(_add_page, writer, "usage", page, _LEDGER_IDS)
-        usage += len(page)
-    writer.add(["end", {"tasks": tasks, "usage": usage}])
-
-
-def _add_page(
-    writer: checkpoint_format.CheckpointWriter,
-    table: str,
-    page: _Rows,
-    left_out: frozenset[str],
-) -> None:
-    """Append rows; in a thread, so that packing does not hold up the event loop."""
-    names = page[0].keys()
-    kept = [n for n, name in enumerate(names) if name not in left_out]
-    writer.add([table, [names[n] for n in kept], list(map(itemgetter(*kept), page))])
-
-
-def _settled(row: dict[str, Any]) -> dict[str, Any]:
-    """A task row without an owner: running becomes pending, or cancelled if that was asked for."""
-    cancelled = row["status"] == TaskStatus.RUNNING and row["cancel_requested"]
-    if cancelled:
-        row["status"] = TaskStatus.CANCELLED.value
-        row["finished_at"] = row["started_at"] or row["created_at"]
-    elif row["status"] == TaskStatus.RUNNING:
-        row["status"] = TaskStatus.PENDING.value
-    row["cancel_requested"] = 0
-    return row
 
 
 def _to_disk(descriptor: int, flush: Any) -> None:

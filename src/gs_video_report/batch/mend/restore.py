@@ -18,9 +18,9 @@ from gs_video_report.batch.checkpoint_manager import (
     Checkpoint,
     CheckpointManager,
     default_directory,
-    verify_outputs,
 )
 from gs_video_report.batch.data_models import InputType, TaskResult, VideoTask
+from gs_video_report.batch.mend.outputs import verify_outputs
 from gs_video_report.batch.mend.quality import DONE
 from gs_video_report.batch.mend.repair import LOCAL
 from gs_video_report.batch.persistence import Database

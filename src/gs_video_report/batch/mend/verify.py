@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gs_video_report.batch.checkpoint_manager import verify_outputs
 from gs_video_report.batch.data_models import FILES, BatchRow, BatchStatus, VideoTask
+from gs_video_report.batch.mend.outputs import verify_outputs
 from gs_video_report.batch.mend.quality import DONE
 from gs_video_report.batch.run.finisher import INDEX
 from gs_video_report.batch.task_queue import TaskQueue
