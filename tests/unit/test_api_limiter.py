@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gs_video_report.batch.api_limiter import ApiLimiter, Reservation
+from gs_video_report.batch.api_limiter import ApiLimiter
 from gs_video_report.batch.limiter.bucket import MAX_PENALTY_S
 from gs_video_report.batch.limiter.models import (
     BucketConfig,
@@ -23,6 +23,7 @@ from gs_video_report.batch.limiter.models import (
     day_start,
     next_day_start,
 )
+from gs_video_report.batch.limiter.reservation import Reservation
 from gs_video_report.errors import LimitReached, QueueBusy, RetryableError
 from tests.support.purse import MemoryPurse
 

@@ -16,15 +16,13 @@ import asyncio
 import math
 import time
 import uuid
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any
 
+from gs_video_report.batch.limiter.bookkeeper import Bookkeeper
 from gs_video_report.batch.limiter.bucket import Bucket, Claim
+from gs_video_report.batch.limiter.lessons import Lessons
 from gs_video_report.batch.limiter.line import Line, Ticket
 from gs_video_report.batch.limiter.models import (
     BucketConfig,
@@ -35,7 +33,8 @@ from gs_video_report.batch.limiter.models import (
     UsageEntry,
     next_day_start,
 )
-from gs_video_report.errors import GsvrError, LimitReached, RetryableError
+from gs_video_report.batch.limiter.reservation import Reservation
+from gs_video_report.errors import LimitReached, RetryableError
 
 LEDGER_REFRESH_S = 60.0
 """How soon the spending of other processes is noticed."""
@@ -46,97 +45,6 @@ PURSE_POLL_S = 0.5
 def utc_now() -> datetime:
     """The time of day, aware."""
     return datetime.now(UTC)
-
-
-class Reservation(Claim):
-    """Quota for some requests, made by `ApiLimiter.reserve`; an async context manager.
-
-    Leaving the body without `settle()` counts the estimate as used: the other side may have
-    counted it too. After an error the ledger gets the requests, but no tokens and no cost.
-
-    Args:
-        name: of what is asked for when that outlives the request, as a job does: the money set
-            aside for it has this name in all processes, and stays while `keep_hold()` says so.
-        owed: it was asked for before and will be charged: no cost limit can hold it back.
-    """
-
-    def __init__(
-        self,
-        limiter: ApiLimiter,
-        bucket: str,
-        requests: int,
-        tokens: int,
-        usd: float,
-        name: str = "",
-        owed: bool = False,
-    ) -> None:
-        super().__init__(bucket, requests, tokens, usd)
-        self._limiter = limiter
-        self.name = name
-        self.owed = owed
-        self.keeps_hold = bool(name)
-
-    def keep_hold(self, keep: bool = True) -> None:
-        """Say whether what was asked for may be charged although nobody waits for it any more.
-
-        Until it is said, it may if money was set aside for it before. `settle()` ends it.
-        """
-        self.keeps_hold = keep and bool(self.name)
-
-    def settle(
-        self,
-        *,
-        tokens_in: int | None = None,
-        tokens_out: int = 0,
-        usd: float | None = None,
-        in_doubt: bool = False,
-    ) -> None:
-        """Say what was really used; also tells that the provider accepted the request.
-
-        Args:
-            tokens_in, usd: None = as estimated.
-            in_doubt: no answer came, so the figures are the most that it may have cost.
-
-        Raises: RuntimeError when called twice or before the quota was granted.
-        """
-        tokens_in = self.tokens if tokens_in is None else tokens_in
-        usd = self.usd if usd is None else usd
-        entry = self._entry(self.requests, tokens_in, tokens_out, usd)
-        self._limiter._settle(self, replace(entry, in_doubt=in_doubt))
-        self._limiter._succeed(self)
-
-    def cancel(self) -> None:
-        """Give everything back: no request was sent. Raises: RuntimeError, as `settle()`."""
-        unused = self._entry(0, 0, 0, 0.0)
-        self._limiter._settle(self, replace(unused, leaves_hold=self.keeps_hold))
-
-    async def __aenter__(self) -> Reservation:
-        if self.granted_at is None:
-            await self._limiter._wait(self)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.used is None and error is None:
-            self.settle()
-        elif self.used is None:
-            failed = self._entry(self.requests, 0, 0, 0.0)
-            failed = replace(failed, leaves_hold=self.keeps_hold)
-            self._limiter._settle(self, failed, rate_tokens=self.tokens)
-        await self._limiter._close(self)
-
-    def _entry(self, requests: int, tokens_in: int, tokens_out: int, usd: float) -> UsageEntry:
-        if self.started_at is None:
-            raise RuntimeError("the reservation was not granted yet")
-        if self.used is not None:
-            raise RuntimeError("the reservation was settled already")
-        return UsageEntry(
-            self.bucket, self.started_at, requests, tokens_in, tokens_out, usd, self.hold
-        )
 
 
 class ApiLimiter:
@@ -170,15 +78,11 @@ class ApiLimiter:
         self._ledger = ledger
         self._wall_clock = wall_clock
         self._purse = purse
-        self._memory = memory
-        self._kept: dict[str, tuple[float, float]] = {}
-        self._recalling = asyncio.Lock()
         self._spent_usd = 0.0
         self._buckets: dict[str, Bucket] = {}
         self._lines: dict[str, Line] = {}
-        self._unrecorded: deque[UsageEntry] = deque()
-        self._recording = asyncio.Lock()
-        self._records: set[asyncio.Task[None]] = set()
+        self._books = Bookkeeper(ledger, self._wake_all)
+        self._lessons = Lessons(memory, clock, wall_clock, self._books.beside)
         for name, config in (buckets or {}).items():
             self.configure(name, config)
 
@@ -239,7 +143,7 @@ class ApiLimiter:
             retry_after_s: what it asked for, kept up to two minutes; None or nonsense = 5 s.
         """
         self._bucket(bucket).penalize(retry_after_s, self._clock())
-        self._remember(self._bucket(bucket))
+        self._lessons.remember(self._bucket(bucket))
 
     def hint(
         self, bucket: str, *, requests: float | None = None, tokens: float | None = None
@@ -253,7 +157,7 @@ class ApiLimiter:
         """
         state = self._bucket(bucket)
         state.hint(requests, tokens, self._clock())
-        self._remember(state)
+        self._lessons.remember(state)
         self._wake(state)
 
     def exhaust(self, bucket: str, resume_at: datetime | None = None) -> None:
@@ -273,9 +177,7 @@ class ApiLimiter:
 
     async def flush(self) -> None:
         """Wait until every ledger row is stored. Raises: what the ledger raises."""
-        while self._records:
-            await asyncio.wait(set(self._records))
-        await self._store_rows()
+        await self._books.flush()
 
     def snapshot(self) -> LimiterSnapshot:
         """All numbers at this moment."""
@@ -287,19 +189,20 @@ class ApiLimiter:
             ),
             spent_usd=self._spent_usd,
             reserved_usd=self._reserved_usd(),
-            unrecorded=len(self._unrecorded),
+            unrecorded=len(self._books.waiting),
         )
 
-    # --- waiting --------------------------------------------------------------------------------
+    # --- what a reservation calls ---------------------------------------------------------------
 
-    async def _wait(self, reservation: Reservation) -> None:
+    async def wait(self, reservation: Reservation) -> None:
+        """See `reservation.Limiter`."""
         state, ticket = self._bucket(reservation.bucket), Ticket(reservation)
         line = self._line(reservation.bucket)
         line.tickets.append(ticket)
         try:
             while True:
                 delay = math.inf
-                await self._recall(state)
+                await self._lessons.recall(state)
                 await self._refresh_if_due(state)
                 if self._leads(state, ticket):
                     delay = self._delay_s(reservation)
@@ -320,6 +223,36 @@ class ApiLimiter:
                 self._give_money_back(reservation)
             self._wake(state)
 
+    def settle(
+        self, reservation: Reservation, used: UsageEntry, rate_tokens: int | None = None
+    ) -> None:
+        """See `reservation.Limiter`."""
+        state = self._bucket(reservation.bucket)
+        failed = rate_tokens is not None
+        if rate_tokens is None:
+            rate_tokens = state.counted(used.tokens_in, used.tokens_out)
+        state.settle(
+            reservation, used, rate_tokens, self._clock(), self._wall_clock(), failed=failed
+        )
+        self._spent_usd += used.usd
+        self._wake_all()
+
+    def succeed(self, reservation: Reservation) -> None:
+        """See `reservation.Limiter`."""
+        state = self._bucket(reservation.bucket)
+        state.succeed(reservation, self._clock())
+        self._lessons.remember(state)
+
+    async def close(self, reservation: Reservation) -> None:
+        """See `reservation.Limiter`."""
+        self._bucket(reservation.bucket).in_flight.discard(reservation)
+        self._wake_all()
+        used = reservation.used
+        if self._ledger is not None and used is not None and (used.requests or used.hold):
+            await asyncio.shield(self._books.record(used))
+
+    # --- waiting --------------------------------------------------------------------------------
+
     async def _set_aside(self, purse: Purse, reservation: Reservation) -> bool:
         """Money for a request, in a name that is known before: a cancelled caller drops it."""
         name = reservation.name
@@ -338,7 +271,7 @@ class ApiLimiter:
         if reservation.hold:
             now = self._wall_clock()
             entry = UsageEntry(reservation.bucket, now, 0, 0, 0, 0.0, reservation.hold)
-            self._record(replace(entry, leaves_hold=reservation.keeps_hold))
+            self._books.record(replace(entry, leaves_hold=reservation.keeps_hold))
 
     def _leads(self, state: Bucket, ticket: Ticket) -> bool:
         """Whether it is this one's turn; else the one whose turn it is wakes."""
@@ -377,86 +310,6 @@ class ApiLimiter:
         state = self._bucket(reservation.bucket)
         return state.delay_s(reservation, self._clock(), self._wall_clock())
 
-    # --- settling -------------------------------------------------------------------------------
-
-    def _settle(
-        self, reservation: Reservation, used: UsageEntry, rate_tokens: int | None = None
-    ) -> None:
-        """`rate_tokens`: what a request that failed may have cost; None = it was accepted."""
-        state = self._bucket(reservation.bucket)
-        failed = rate_tokens is not None
-        if rate_tokens is None:
-            rate_tokens = state.counted(used.tokens_in, used.tokens_out)
-        state.settle(
-            reservation, used, rate_tokens, self._clock(), self._wall_clock(), failed=failed
-        )
-        self._spent_usd += used.usd
-        self._wake_all()
-
-    def _succeed(self, reservation: Reservation) -> None:
-        state = self._bucket(reservation.bucket)
-        state.succeed(reservation, self._clock())
-        self._remember(state)
-
-    async def _close(self, reservation: Reservation) -> None:
-        """End a reservation; its ledger row is stored even if the caller is cancelled now."""
-        self._bucket(reservation.bucket).in_flight.discard(reservation)
-        self._wake_all()
-        used = reservation.used
-        if self._ledger is not None and used is not None and (used.requests or used.hold):
-            await asyncio.shield(self._record(used))
-
-    def _record(self, entry: UsageEntry) -> asyncio.Future[None]:
-        """Store a row beside the work."""
-        self._unrecorded.append(entry)
-        return self._beside(self._store_rows_later())
-
-    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
-        """Done at the latest when `flush()` returns."""
-        task = asyncio.ensure_future(work)
-        self._records.add(task)
-        task.add_done_callback(self._records.discard)
-        return task
-
-    async def _store_rows_later(self) -> None:
-        with suppress(GsvrError):  # kept in `_unrecorded`: the reply is worth more than its row
-            await self._store_rows()
-
-    async def _store_rows(self) -> None:
-        async with self._recording:
-            while self._unrecorded and self._ledger is not None:
-                await self._ledger.record(self._unrecorded[0])
-                self._unrecorded.popleft()
-        self._wake_all()
-
-    # --- what was learned -----------------------------------------------------------------------
-
-    async def _recall(self, state: Bucket) -> None:
-        """Begin with what earlier runs and other processes have learned, once per bucket."""
-        if self._memory is None or state.name in self._kept:
-            return
-        async with self._recalling:
-            if state.name in self._kept:
-                return
-            with suppress(GsvrError):  # it would be learned anew
-                found = await self._memory.learned(state.name)
-                if found is not None:
-                    age_s = (self._wall_clock() - found[0]).total_seconds()
-                    state.recall(found[1], max(0.0, age_s), self._clock())
-            self._kept[state.name] = state.lessons
-
-    def _remember(self, state: Bucket) -> None:
-        """Store what is new, beside the work."""
-        if self._memory is None or self._kept.get(state.name) == state.lessons:
-            return
-        self._kept[state.name] = state.lessons
-        storing = self._memory.keep_learned(state.name, self._wall_clock(), state.learned())
-        self._beside(self._quietly(storing))
-
-    async def _quietly(self, work: Awaitable[None]) -> None:
-        with suppress(GsvrError):  # a lesson that is lost costs a refusal
-            await work
-
     # --- the day --------------------------------------------------------------------------------
 
     async def _refresh_if_due(self, state: Bucket) -> None:
@@ -471,12 +324,12 @@ class ApiLimiter:
             return
         state.roll_day(self._wall_clock())
         since = state.day or self._wall_clock()
-        async with self._recording:
+        async with self._books.recording:
             totals = await self._ledger.usage_since(
                 state.name, since, count_output_tokens=state.config.count_output_tokens
             )
             settled = [held.used for held in state.in_flight if held.used is not None]
-            rows = (row for row in [*self._unrecorded, *settled] if row.bucket == state.name)
+            rows = (row for row in [*self._books.waiting, *settled] if row.bucket == state.name)
             state.spent = state.with_rows(totals, (row for row in rows if row.at >= since))
             state.loaded_at = self._clock()
 
