@@ -194,6 +194,22 @@ def test_compare_tells_what_went_and_what_came() -> None:
     assert set(np.nonzero(found.content)[0]) == {0, 2}
 
 
+def test_two_pictures_agree_when_only_what_always_moves_differs() -> None:
+    def beside(picture: Gray, number: int) -> Gray:
+        out = picture.copy()
+        out[60:90, 130:160] = noise(number)[60:90, 130:160]
+        return out
+
+    detector = SlideDetector()
+    assert not detector.agree(page(1, 3), page(1, 3)), "nothing is known yet"
+    for t_s in range(20):
+        detector.feed(float(t_s), beside(page(1, 3), t_s))
+    assert detector.agree(beside(page(2, 5), 100), beside(page(2, 5), 200))
+    assert not detector.agree(beside(page(2, 5), 100), beside(page(2, 5, 7), 200))
+    assert not detector.agree(beside(page(2, 5, 7), 100), beside(page(2, 5), 200))
+    assert not detector.agree(page(2, 5), noise(3))
+
+
 def test_cells_are_counted_row_by_row() -> None:
     changed = cells_changed(page(), page(3))
     assert set(np.nonzero(changed)[0]) == {3}

@@ -46,6 +46,14 @@ def test_what_always_moves_is_live_but_only_what_stands_out_of_it_is_a_spike() -
     assert turned.spikes == (46,)
 
 
+def test_peak_right_before_the_next_key_frame_is_no_spike() -> None:
+    sizes = sizes_of(*[4_000, 5_000, 6_000] * 30, 15_000)
+    assert weigh(sizes, KEY, PIXELS, alike=False).spikes == (91,)
+    found = weigh(sizes, KEY, PIXELS, alike=False, last={90, 91})
+    assert found.spikes == ()
+    assert found.live[-1] == 91
+
+
 def test_packets_of_tiny_recordings_are_measured_in_bytes() -> None:
     assert weigh([300, 35, 35, 35], 300, 640 * 360, alike=False).live == ()
 

@@ -123,6 +123,27 @@ def test_beside_a_moving_speaker_pages_are_found_and_the_rest_is_not_decoded(
     assert 0 < len(sent) < 320 / 2
 
 
+def test_page_that_the_next_key_frame_shows_is_not_watched_until_it_settles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    style, sent = BY_NAME["webcam"], count_packets(monkeypatch)
+    quick = replace(
+        style,
+        duration_s=25.0,
+        picture=lambda t: speaker(
+            BY_NAME["hard_cuts"].picture(0.0 if t < 14 else 6.0), t, 510, 230
+        ),
+        fps=10,
+        options={"g": "120", "keyint_min": "120", "sc_threshold": "0", "bf": "0"},
+    )
+    found = find(quick, tmp_path)
+    assert [s.t_s for s in found.slides] == [pytest.approx(t, abs=0.2) for t in (0.0, 14.0)]
+    shown = np.asarray(Image.open(tmp_path / "out" / found.slides[1].file).convert("L"), np.float32)
+    wanted = np.asarray(BY_NAME["hard_cuts"].picture(6.0).convert("L"), np.float32)
+    assert np.abs(shown - wanted)[:220].mean() < 2.0
+    assert len(sent) < 60, "5, 36 and the last 10 of 250"
+
+
 def test_recording_with_a_single_key_frame_is_read_by_the_packets_that_change_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

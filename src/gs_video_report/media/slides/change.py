@@ -415,6 +415,20 @@ class SlideDetector:
         found = compare(self._shown, gray, self._content_now(), changed & clear)
         return int(((found.lost | found.gained) & clear).sum()) < MIN_CELLS
 
+    def agree(self, gray: Gray, later: Gray) -> bool:
+        """Whether two pictures show the same but for what always moves: nothing that one of them
+        shows can become a slide or a build when the other one stays.
+
+        False while nothing is shown, in moving pictures, and where too much of it moves to tell.
+        """
+        if self._shown is None or self._activity is None or self._in_camera or is_blank(later):
+            return False
+        changed = cells_changed(gray, later)
+        if float(changed.mean()) > LOCAL_SHARE:
+            return False
+        found = compare(gray, later, None, changed & ~self._activity.busy())
+        return int((found.lost | found.gained).sum()) < MIN_CELLS
+
     def pause(self, until_s: float) -> None:
         """Nothing was looked at until `until_s`: what is known of restless cells does not fade."""
         if self._activity is not None:

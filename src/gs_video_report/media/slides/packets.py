@@ -25,6 +25,8 @@ _PIXELS_PER_BYTE = 20_000
 """A packet that says "as before" for each block grows with the picture."""
 LONGEST_STEP_S = 0.5
 """Between two pictures that are looked at, where nothing stands still."""
+LAST_S = 0.3
+"""Before a key frame, seconds: what changes there is dated by the key frame."""
 _SPIKE_SHARE = 0.15
 _SPIKE_TIMES = 2.0
 
@@ -64,6 +66,7 @@ def weigh(
     *,
     alike: bool,
     needed: Collection[int] = (),
+    last: Collection[int] = (),
 ) -> Evidence:
     """Tell the live packets of a group from those that say "as before".
 
@@ -73,6 +76,8 @@ def weigh(
         pixels: of a picture.
         alike: the key frames at both ends show the same.
         needed: indexes that are live whatever their size.
+        last: indexes shown so shortly before the next key frame that no page can come and go
+            there; encoders often spend much on the very last one.
     """
     share = STILL if alike else STILL_STRICT
     quiet = sorted(sizes[1:] or [0])[(len(sizes) - 1) // 4]
@@ -84,7 +89,8 @@ def weigh(
     usual = sorted(sizes[at] for at in live)[(len(live) - 1) * 9 // 10]
     few = len(live) * 2 <= len(sizes)
     big = max(_SPIKE_SHARE * key_bytes, 0.0 if few else _SPIKE_TIMES * usual)
-    return Evidence(live, tuple(at for at in live if sizes[at] > big), len(sizes))
+    spikes = tuple(at for at in live if sizes[at] > big and at not in last)
+    return Evidence(live, spikes, len(sizes))
 
 
 def backward(times_s: Sequence[float]) -> tuple[frozenset[int], frozenset[int]]:

@@ -202,6 +202,11 @@ class Reader:
         yield from self._timed(sorted(frames, key=_stamp) if self._gaps else frames)
         self._dirty = self._gaps = False
 
+    def drop(self) -> None:
+        """What the decoder still holds is not wanted; it can start anywhere then."""
+        self.stream.codec_context.flush_buffers()
+        self._waiting, self._dirty, self._gaps = [], False, False
+
     def _timed(self, frames: Iterable[Any]) -> Iterator[tuple[float, Any]]:
         for frame in frames:
             t_s = self._time_s(frame)

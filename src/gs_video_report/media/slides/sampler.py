@@ -14,6 +14,7 @@ from typing import Any
 from gs_video_report.media.slides.change import (
     HEIGHT,
     MIN_CELLS,
+    SETTLE,
     WIDTH,
     Change,
     Seen,
@@ -96,6 +97,23 @@ class Sampler:
     def is_calm(self) -> bool:
         """What is on screen now is known to the last detail, but for what always moves."""
         return self._frame is not None and self.explains(self.gray(self._frame))
+
+    def settle(self, frame: Any, until_s: float) -> bool:
+        """Take it that what is on screen stays until `until_s`, when `frame` is shown, as both show
+        the same; what differs between them goes on moving. False, and nothing is taken, where
+        they differ in more than that, or `until_s` is too near.
+        """
+        if self._due_s is None or self._frame is None:
+            return False
+        seen_s = self._due_s + SETTLE * self.params.interval_s
+        if seen_s + self.params.interval_s >= until_s:
+            return False
+        if not self._detector.agree(self.gray(self._frame), self.gray(frame)):
+            return False
+        self.feed(seen_s, frame)
+        self._catch_up(seen_s + self.params.interval_s)
+        self.pause(until_s)
+        return True
 
     def pause(self, until_s: float) -> None:
         """Nothing was looked at from the last frame to `until_s`, where the next one is shown."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gs_video_report.media.slides.change import cells_changed
-from gs_video_report.media.slides.packets import Evidence, backward, weigh
+from gs_video_report.media.slides.packets import LAST_S, Evidence, backward, weigh
 from gs_video_report.media.slides.reader import Group, Reader
 from gs_video_report.media.slides.sampler import Sampler
 
@@ -134,7 +134,10 @@ class Skimmer:
         alike = after is not None and not cells_changed(first.gray, after.gray).any()
         sizes = [packet.size for packet in group.packets]
         least = sizes[0] if after is None else min(sizes[0], after.packet.size)
-        return weigh(sizes, least, self.reader.pixels, alike=alike, needed=needed)
+        end_s = float("inf") if after is None else after.t_s - LAST_S
+        last = {at for at, at_s in enumerate(self._times(group)) if at_s >= end_s}
+        pixels = self.reader.pixels
+        return weigh(sizes, least, pixels, alike=alike, needed=needed, last=last)
 
     def _may_leave(self, evidence: Evidence, index: int, after: _Look) -> bool:
         """Behind packet `index` nothing will be found before the next key frame."""
@@ -159,7 +162,16 @@ class Skimmer:
                     self._feed(self.reader.rest())
                     self.sampler.pause(after.t_s)
                     return
+                if not evidence.spike_follows(index) and self._settles(after):
+                    return
         self._feed(self.reader.rest())
+
+    def _settles(self, after: _Look) -> bool:
+        """What came is what the next key frame shows: it need not be watched until it settles."""
+        if not self.sampler.settle(after.frame, after.t_s):
+            return False
+        self.reader.drop()
+        return True
 
 
 def _without(
