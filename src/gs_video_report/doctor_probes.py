@@ -64,7 +64,7 @@ def sqlite_check(version: tuple[int, ...]) -> Check:
         "sqlite",
         Status.WARN,
         f"{shown} can, very rarely, damage a database that two programs write at the same "
-        "moment (mended in 3.51.3); gsvr writes through a single connection to keep clear of it",
+        "moment (mended in 3.51.3); gsvr's processes take turns to keep clear of it",
         "do not write to the database with other programs while a batch runs; "
         "a Python that brings SQLite 3.51.3 or newer ends the danger",
     )

@@ -483,7 +483,7 @@ async def test_tasks_of_a_dead_process_return_at_once(queue: TaskQueue, clock: F
     assert (stored.status, stored.kills, stored.failures) == ("pending", 1, 0)
     assert [a["outcome"] for a in await queue.attempts(1)] == ["died"]
     left = {path.name for path in workers_dir(queue.db.path).iterdir()}
-    assert left == {"place.lock"}, "of the dead process nothing is left; the database is open"
+    assert left == {"place.lock", "turn"}, "of the dead process nothing is left; the database is open"
 
 
 async def test_other_boot_id_frees_tasks_although_the_lease_number_looks_good(

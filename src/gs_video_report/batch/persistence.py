@@ -33,6 +33,7 @@ from gs_video_report.batch.store.place_lock import PlaceLock
 from gs_video_report.errors import DatabaseReadOnly
 
 T = TypeVar("T")
+_CLOSE_PATIENCE_S = 0.5
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 
@@ -97,7 +98,7 @@ class Database:
             except sqlite3.Error as error:
                 raise translate(error, file) from error
             return cls(file, reader, None, None)
-        place = None if alone else await PlaceLock.take(file)
+        place = None if alone else await PlaceLock.take(file, busy_timeout_s)
         try:
             if place is not None:
                 check_place(path, create=create)  # once more: it may have been moved before
@@ -112,7 +113,8 @@ class Database:
         cls, file: Path, busy_timeout_s: float, place: PlaceLock | None
     ) -> Self:
         try:
-            writer, raw = await open_writer(file, busy_timeout_s)
+            turn = None if place is None else place.turn
+            writer, raw = await open_writer(file, busy_timeout_s, turn)
             try:
                 reader = await open_reader(file, busy_timeout_s, migrated=True)
             except BaseException:
@@ -132,6 +134,8 @@ class Database:
 
         Raises: as `write()`.
         """
+        if self._place is not None:
+            self._place.turn.patience_s = busy_timeout_s
         milliseconds = int(busy_timeout_s * 1000)
         await self.write(lambda c: c.execute(f"PRAGMA busy_timeout={milliseconds}").fetchall())
 
@@ -209,6 +213,8 @@ class Database:
         try:
             if self._batcher is not None:
                 await self._batcher.close()
+            if self._place is not None:  # the next one to open it folds the WAL back as well
+                self._place.turn.patience_s = _CLOSE_PATIENCE_S
             await close_connection(self._reader)
             if self._writer is not None:
                 await close_connection(self._writer)

@@ -22,6 +22,7 @@ import aiosqlite
 from gs_video_report.batch import sql
 from gs_video_report.batch.store.database_errors import refuse_network
 from gs_video_report.batch.store.group_commit import GroupConnection
+from gs_video_report.batch.store.turn import Turn
 from gs_video_report.errors import (
     DatabaseError,
     DatabaseNewer,
@@ -64,22 +65,34 @@ def check_place(path: str | os.PathLike[str], *, create: bool) -> Path:
 
 
 async def open_writer(
-    file: Path, busy_timeout_s: float
+    file: Path, busy_timeout_s: float, turn: Turn | None
 ) -> tuple[aiosqlite.Connection, GroupConnection]:
     made: list[GroupConnection] = []
 
     def factory(*args: Any, **kwargs: Any) -> GroupConnection:
-        connection = GroupConnection(*args, **kwargs)
+        connection = _Writer(*args, **kwargs)
         try:
-            _prepare_writer(connection, file, busy_timeout_s)
+            with turn or contextlib.nullcontext():
+                _prepare_writer(connection, file, busy_timeout_s)
         except BaseException:
             connection.close()
             raise
+        if turn is not None:
+            connection.turn = turn
         made.append(connection)
         return connection
 
     writer = await _connect(_uri(file, "rwc"), busy_timeout_s, factory)
     return writer, made[0]
+
+
+class _Writer(GroupConnection):
+    """Closing the last connection folds the WAL back: that, too, is done in turn."""
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.OperationalError), self.turn:
+            super().close()
+        super().close()  # when it was not our turn in time; harmless the second time
 
 
 async def _connect(

@@ -62,8 +62,8 @@ async def acquire(path: Path, kind: int, refusal: GsvrError) -> int:
     raise refusal
 
 
-def release(fd: int, path: Path) -> None:
-    """Let go; the last one takes the file away.
+def release(fd: int, path: Path, *others: Path) -> None:
+    """Let go; the last one takes the file away, and `others`, which only holders of it use.
 
     A shared lock is dropped for a moment on its way to an exclusive one: another process may have
     taken the file away meanwhile, and the one with its name now is a third one's.
@@ -71,7 +71,8 @@ def release(fd: int, path: Path) -> None:
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_at(fd, path):
-            path.unlink(missing_ok=True)
+            for each in (*others, path):
+                each.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty, or already gone
         path.parent.rmdir()
     os.close(fd)

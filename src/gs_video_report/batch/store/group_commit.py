@@ -20,6 +20,7 @@ import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -78,10 +79,17 @@ class GroupConnection(sqlite3.Connection):
     group: list[Operation]
     answered: Callable[[list[Operation]], None]
     """Told of the group in this thread, before its COMMIT."""
+    turn: AbstractContextManager[None] = contextlib.nullcontext()
+    """Entered for each transaction; keeps other processes from writing meanwhile."""
 
     def commit(self) -> None:
         """Run `group`. Never raises: every operation carries its own result or error."""
-        run_group(self, self.group, self.answered)
+        try:
+            with self.turn:
+                run_group(self, self.group, self.answered)
+        except sqlite3.OperationalError as error:  # it was not our turn in time
+            for operation in self.group:
+                operation.error = operation.error or error
 
 
 def run_group(

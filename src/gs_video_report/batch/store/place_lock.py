@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gs_video_report.batch.store.file_lock import ALONE, SHARED, acquire, held, release
-from gs_video_report.batch.store.process_lock import workers_dir
+from gs_video_report.batch.store.process_lock import open_lock_file, workers_dir
+from gs_video_report.batch.store.turn import Turn
 from gs_video_report.errors import BatchInUse
 
 
@@ -35,25 +36,44 @@ async def rebuilding(db_path: Path) -> AsyncIterator[None]:
 class PlaceLock:
     """Held by who has the database open for writing. Made by `take()`."""
 
-    def __init__(self, fd: int, path: Path) -> None:
+    def __init__(self, fd: int, path: Path, turn: Turn) -> None:
         self._fd: int | None = fd
         self._path = path
+        self.turn = turn
+        """For each transaction."""
 
     @classmethod
-    async def take(cls, db_path: Path) -> PlaceLock:
-        """Keep the file in its place from now on. Raises: BatchInUse while it is rebuilt."""
+    async def take(cls, db_path: Path, patience_s: float) -> PlaceLock:
+        """Keep the file in its place from now on.
+
+        Args:
+            patience_s: seconds that a transaction may wait for those of other processes.
+
+        Raises: BatchInUse while it is rebuilt.
+        """
         refusal = BatchInUse(
             f"{db_path}: another command rebuilds it from a checkpoint",
             hint="run the same command again when that one has ended",
         )
         path = _file(db_path)
-        return cls(await acquire(path, SHARED, refusal), path)
+        fd = await acquire(path, SHARED, refusal)
+        try:
+            return cls(fd, path, Turn(open_lock_file(_turn_file(path)), patience_s))
+        except BaseException:
+            release(fd, path)
+            raise
 
     def close(self) -> None:
         """Let go. Idempotent."""
         fd, self._fd = self._fd, None
         if fd is not None:
-            release(fd, self._path)
+            self.turn.close()
+            release(fd, self._path, _turn_file(self._path))
+
+
+def _turn_file(path: Path) -> Path:
+    """Not `*.lock`: nobody holds it between two transactions, and it is no sign of death."""
+    return path.with_name("turn")
 
 
 def _file(db_path: Path) -> Path:
