@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from gs_video_report.batch.data_models import InputType, VideoInput
-from gs_video_report.batch.dry_run import FALLBACK_BYTES_PER_S, Known, Lengths, plan_rows
+from gs_video_report.batch.dry_run import Known, plan_rows
+from gs_video_report.batch.inputs.lengths import FALLBACK_BYTES_PER_S, Lengths
 from gs_video_report.engines.base import Estimate
 from gs_video_report.terminal.dry_run import PlanInfo, PlanRow, dry_run, dry_run_json
 from gs_video_report.terminal.styles import width

@@ -12,22 +12,21 @@ import os
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.data_models import (
     BatchOptions,
     InputProblem,
-    InputType,
     TaskStatus,
     VideoInput,
 )
 from gs_video_report.batch.input_parser import InputSpec, scan
 from gs_video_report.batch.inputs.expand import expanded
+from gs_video_report.batch.inputs.lengths import Found, Lengths, first_of, measure
 from gs_video_report.batch.planner import (
     RunRequest,
     ScanReport,
@@ -36,77 +35,16 @@ from gs_video_report.batch.planner import (
     task_key,
 )
 from gs_video_report.boundary import Faces
-from gs_video_report.compute.base import ComputeBackend
-from gs_video_report.engines import jobs, registry
+from gs_video_report.engines import registry
 from gs_video_report.engines.base import Estimate
-from gs_video_report.engines.fetch_jobs import locate
-from gs_video_report.errors import ExitCode, GsvrError, NotFoundError, UsageError
+from gs_video_report.errors import ExitCode, NotFoundError, UsageError
 from gs_video_report.templates.loader import load_template
 from gs_video_report.terminal.dry_run import PROCESS, REJECT, SKIP, PlanInfo, PlanRow
 
-PROBE_FILES = 100
-"""Files opened to learn their length."""
-PROBE_BUDGET_S = 6.0
-"""Seconds that opening files may take in all."""
-PROBE_TIMEOUT_S = 3.0
-FALLBACK_BYTES_PER_S = 60_000.0
-"""Bytes per recording second when nothing could be learned: about 0.5 Mbit/s, a screencast."""
 MIN_SAMPLES = 3
-_PASSING = frozenset({"E_TIMEOUT", "E_STALLED", "E_STOPPED", "E_DOWNLOAD"})
-"""Errors that say nothing about the video itself."""
-
-Found = VideoInput | InputProblem
+"""Earlier videos that the speed is measured on, at least."""
 Version = tuple[int | None, int | None]
 """Size and modification time: what tells that a file has changed."""
-
-
-@dataclass(slots=True)
-class Lengths:
-    """Recording seconds by file: measured, known from the database, or by size."""
-
-    measured: dict[str, float] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    """Source -> why it would fail."""
-    titles: dict[str, str] = field(default_factory=dict)
-    """Address -> what its site calls the video."""
-    sizes: dict[str, int] = field(default_factory=dict)
-    """Address -> bytes, as its server says."""
-    asked_sites: bool = False
-    _bytes: dict[str, float] = field(default_factory=dict)
-    _seconds: dict[str, float] = field(default_factory=dict)
-    _count: dict[str, int] = field(default_factory=dict)
-
-    def learn(self, video: VideoInput, duration_s: float) -> None:
-        """One file's real length."""
-        self.measured[video.source] = duration_s
-        if duration_s > 0 and video.size_bytes:
-            for kind in (_extension(video), ""):
-                self._bytes[kind] = self._bytes.get(kind, 0.0) + video.size_bytes
-                self._seconds[kind] = self._seconds.get(kind, 0.0) + duration_s
-                self._count[kind] = self._count.get(kind, 0) + 1
-
-    def of(self, video: VideoInput) -> tuple[float | None, bool]:
-        """(seconds, measured?); None when not even the size is known."""
-        if video.source in self.measured:
-            return self.measured[video.source], True
-        size = self.size(video)
-        if not size:
-            return None, False
-        kind = _extension(video)
-        if self._count.get(kind, 0) < MIN_SAMPLES:
-            kind = ""
-        rate = FALLBACK_BYTES_PER_S
-        if self._count.get(kind, 0) >= MIN_SAMPLES:
-            rate = self._bytes[kind] / self._seconds[kind]
-        return size / rate, False
-
-    def size(self, video: VideoInput) -> int | None:
-        """Bytes; None when unknown."""
-        return self.sizes.get(video.source, video.size_bytes)
-
-
-def _extension(video: VideoInput) -> str:
-    return PurePath(video.source).suffix.lower()
 
 
 @dataclass(slots=True)
@@ -202,9 +140,9 @@ async def dry_run(
     template = load_template(options.template, options.user_templates)
     known = await _known(db_path, spec, options)
     found = expanded(scan(spec), options.download, limit=spec.limit)
-    head = await asyncio.to_thread(_head, found)
+    head = await asyncio.to_thread(first_of, found)
     compute = ProcessBackend(options.compute_processes or None)
-    lengths = await _measure(head, compute, options, engine.capabilities.accepts)
+    lengths = await measure(head, compute, options, engine.capabilities.accepts)
 
     def estimate(media_s: float) -> Estimate:
         made = engine.estimate(media_s, template)
@@ -213,77 +151,6 @@ async def dry_run(
     info = replace(_info(request, spec, known, lengths, prices), why=why)
     rows = plan_rows(chain(head, found), options.template, lengths, known, estimate)
     return _show(rows, info, spec, faces, show_all)
-
-
-def _head(found: Iterator[Found]) -> list[Found]:
-    head: list[Found] = []
-    videos = 0
-    for item in found:
-        head.append(item)
-        videos += isinstance(item, VideoInput)
-        if videos >= PROBE_FILES:
-            break
-    return head
-
-
-async def _measure(
-    head: list[Found],
-    compute: ComputeBackend,
-    options: BatchOptions,
-    accepts: frozenset[str],
-) -> Lengths:
-    """Open the first files, and ask the sites of the first addresses, within the budget.
-
-    Args:
-        accepts: input types that the engine takes as they are.
-    """
-    lengths = Lengths()
-    deadline = time.monotonic() + PROBE_BUDGET_S
-
-    async def one(video: VideoInput) -> None:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            return
-        try:
-            if video.input_type == InputType.FILE:
-                found = await compute.run(jobs.probe, video.source, timeout_s=PROBE_TIMEOUT_S)
-                lengths.learn(video, float(found["duration_s"]))
-            else:
-                lengths.asked_sites = True
-                args = (video.source, dict(options.download))
-                _note(lengths, video, await compute.run(locate, *args, timeout_s=left_s))
-        except GsvrError as error:
-            unknown = error.code in _PASSING or str(video.input_type) in handed_over
-            if not unknown:
-                lengths.refused[video.source] = error.message.rsplit(": ", 1)[-1]
-
-    handed_over = accepts - {str(InputType.FILE)}
-    wanted = [
-        v
-        for v in head
-        if isinstance(v, VideoInput) and (v.input_type != InputType.FILE or v.size_bytes)
-    ]
-    if not wanted:
-        return lengths
-    await compute.start()
-    try:
-        async with asyncio.timeout(PROBE_BUDGET_S + PROBE_TIMEOUT_S):
-            await asyncio.gather(*(one(v) for v in wanted))
-    except TimeoutError:
-        pass
-    finally:
-        await compute.close(0.2)
-    return lengths
-
-
-def _note(lengths: Lengths, video: VideoInput, found: dict[str, Any]) -> None:
-    """What a site says about the video at an address."""
-    if found["duration_s"]:
-        lengths.learn(video, float(found["duration_s"]))
-    if found["title"]:
-        lengths.titles[video.source] = str(found["title"])
-    if found["size_bytes"] is not None:
-        lengths.sizes[video.source] = int(found["size_bytes"])
 
 
 async def _known(db_path: Path, spec: InputSpec, options: BatchOptions) -> Known:
