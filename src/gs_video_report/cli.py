@@ -238,7 +238,8 @@ def build(words: Sequence[str] | None = None) -> typer.Typer:
     app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
     app.info, app.registered_callback = root_app.info, root_app.registered_callback
     if words is None or {"batch", "video"} & set(words):
-        from gs_video_report.batch_cli import batch_app, video
+        from gs_video_report.batch_cli import video
+        from gs_video_report.batch_manage_cli import batch_app
 
         app.add_typer(batch_app, name="batch", help=BATCH_HELP, rich_help_panel=RUN)
         app.command("video", rich_help_panel=RUN)(video)
