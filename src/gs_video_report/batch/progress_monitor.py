@@ -172,7 +172,7 @@ class ProgressMonitor:
         return self._quota.news(now)
 
     def media_known(self, task_id: int, media_s: float) -> None:
-        """The length in seconds of a task was learned; call it once per task."""
+        """The length in seconds of a task was learned; of one in flight, as often as you like."""
         flight = self._flights.get(task_id)
         if flight is None:
             self._waiting.remove(None)
@@ -194,11 +194,12 @@ class ProgressMonitor:
 
     def task_skipped(self, task: VideoTask) -> None:
         """The task turned out to be done already: its report exists and matches."""
-        if self._flights.pop(task.task_id, None) is None:
+        flight = self._flights.pop(task.task_id, None)
+        if flight is None:
             return
         self._move(-1, "running")
         self._move(+1, "skipped")
-        done_s = self._counts.media_s_done + (task.media_s or 0.0)
+        done_s = self._counts.media_s_done + (flight.media_s or task.media_s or 0.0)
         self._counts = replace(self._counts, media_s_done=done_s)
 
     def task_finished(

@@ -37,6 +37,8 @@ from gs_video_report.templates.loader import Template
 
 StageListener = Callable[[int, str, float, float], None]
 """(task_id, stage, done, total); total 0 = unknown."""
+LengthListener = Callable[[int, float], None]
+"""(task_id, seconds of the recording)."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class BatchTaskRunner:
     limiter: Limiter
     cache: ArtifactStore
     on_stage: StageListener
+    on_length: LengthListener = lambda task_id, media_s: None
+    """Called once the length of a recording is known, before it is worked on."""
     fetch_compute: ComputeBackend | None = None
     """Processes for downloads, which mostly wait; None uses those of `compute`."""
     content_of: Callable[[VideoTask], str] | None = None
@@ -205,6 +209,8 @@ class _Attempt:
 
     async def _learned(self, fingerprint: str, duration_s: float) -> None:
         await self.shared.queue.set_media(self.task, fingerprint, duration_s)
+        if duration_s > 0:
+            self.shared.on_length(self.task.task_id, duration_s)
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from gs_video_report.terminal.styles import plural
 
 @dataclass(slots=True)
 class RunListener:
-    """The `PoolListener` of a run; also hears of stages."""
+    """The `PoolListener` of a run; also hears of stages and lengths."""
 
     monitor: ProgressMonitor
     teller: RunTeller
@@ -33,6 +33,10 @@ class RunListener:
         self.monitor.stage(task_id, stage, done, total)
         if self.trace is not None:
             self.trace.stage(task_id, stage)
+
+    def length(self, task_id: int, media_s: float) -> None:
+        """The recording of a task in flight turned out to be `media_s` seconds long."""
+        self.monitor.media_known(task_id, media_s)
 
     def task_started(self, task: VideoTask, slot: int) -> None:
         """See `PoolListener`."""

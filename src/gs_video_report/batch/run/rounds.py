@@ -131,6 +131,7 @@ class Rounds:
             limiter=limiter,
             cache=parts.cache,
             on_stage=self.listener.stage,
+            on_length=self.listener.length,
             fetch_compute=parts.fetching,
         )
         return WorkerPool(

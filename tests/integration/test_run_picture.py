@@ -1,0 +1,102 @@
+"""The picture that a run makes of itself, with a real queue, pool and processes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gs_video_report.batch.data_models import (
+    BatchOptions,
+    BatchRow,
+    BatchStatus,
+    NewTask,
+    VideoInput,
+)
+from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.processor import BatchProcessor
+from gs_video_report.batch.progress.snapshot import Snapshot
+from gs_video_report.batch.run.parts import RunSettings
+from gs_video_report.batch.task_queue import TaskQueue
+from gs_video_report.engines.base import TaskContext
+from gs_video_report.report.model import VideoReport
+from tests.support.fetching import LookingEngine
+
+LENGTHS = {"short.mp4": 5.0, "long.mp4": 68.0}
+
+
+@dataclass
+class Pictures:
+    """A printer that keeps the newest picture and lets others wait for the next one."""
+
+    newest: Snapshot | None = None
+    lost: bool = False
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tick(self, snapshot: Snapshot) -> None:
+        self.newest = snapshot
+        self.came.set()
+
+    async def next(self) -> Snapshot:
+        self.came.clear()
+        await self.came.wait()
+        assert self.newest is not None
+        return self.newest
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
+@dataclass
+class Probing(LookingEngine):
+    """Tells the length of a recording first, as the real ones do; the long one then waits until
+    it is the last and the picture has been drawn."""
+
+    pictures: Pictures = field(default_factory=Pictures)
+    seen_alone: Snapshot | None = None
+
+    buckets = ()
+
+    async def analyze(self, ctx: TaskContext) -> VideoReport:
+        assert ctx.report_media is not None
+        await ctx.report_media(ctx.fingerprint, LENGTHS[ctx.media.display_name])
+        if ctx.media.display_name == "long.mp4":
+            self.seen_alone = await self.pictures.next()
+            while self.seen_alone.counts.completed < 1:
+                self.seen_alone = await self.pictures.next()
+        return await super().analyze(ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class WithEngine(RunSettings):
+    engine: Any = None
+
+    def make_engine(self, name: str, options: BatchOptions) -> Any:
+        return self.engine
+
+
+async def test_a_run_learns_the_length_of_a_recording_while_it_works_on_it(tmp_path: Path) -> None:
+    """It knew only what was finished: half of the work seemed done after 5 of 73 seconds."""
+    options = BatchOptions(
+        output_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"), formats=("json",),
+        template="summary_report", parallel=2,
+    )  # fmt: skip
+    row = BatchRow("ab12cd34", "in", "key", BatchStatus.INITIALIZING, options, {})
+    pictures = Pictures()
+    engine = Probing(pictures=pictures)
+    async with await Database.open(tmp_path / "tasks.db") as database:
+        queue = TaskQueue(database)
+        await queue.create_batch(row)
+        for name in LENGTHS:
+            (tmp_path / name).write_bytes(name.encode())
+            video = VideoInput(str(tmp_path / name), relative_path=name)
+            await queue.add_tasks(row.batch_id, [NewTask(video, "summary_report", task_key=name)])
+        settings = WithEngine(engine=engine, tuning=False)
+        result = await BatchProcessor(database, row, pictures, settings).run()
+    assert result.exit_code == 0
+    assert engine.seen_alone is not None
+    media = engine.seen_alone.media
+    # the finished one counts with what its report says (7 s), the other with what was probed
+    assert (media.done_s, media.total_s, media.unknown) == (7.0, 75.0, 0)
+    assert engine.seen_alone.fraction < 0.5
