@@ -483,7 +483,9 @@ async def test_tasks_of_a_dead_process_return_at_once(queue: TaskQueue, clock: F
     assert (stored.status, stored.kills, stored.failures) == ("pending", 1, 0)
     assert [a["outcome"] for a in await queue.attempts(1)] == ["died"]
     left = {path.name for path in workers_dir(queue.db.path).iterdir()}
-    assert left == {"place.lock", "turn"}, "of the dead process nothing is left; the database is open"
+    assert left == {"place.lock", "turn"}, (
+        "of the dead process nothing is left; the database is open"
+    )
 
 
 async def test_other_boot_id_frees_tasks_although_the_lease_number_looks_good(
@@ -902,3 +904,86 @@ async def test_adding_to_a_batch_that_is_not_there_does_not_harm_those_beside_it
     missing, added = await asyncio.gather(*adds, return_exceptions=True)
     assert isinstance(missing, NotFoundError)
     assert added == 1
+
+
+# --- a report that is to be made anew -------------------------------------------------------------
+
+
+async def again(queue: TaskQueue, lock: ProcessLock, *, claimed: bool = True) -> VideoTask:
+    """A task whose report is there, and that waits for (or works on) a new one."""
+    (first,) = await claim(queue, lock)
+    await queue.complete(first, result(61.0, fingerprint="old"))
+    await queue.requeue(
+        BATCH,
+        statuses=[TaskStatus.COMPLETED],
+        task_ids=[first.task_id],
+        reason="retry",
+        keep_result=True,
+    )
+    if not claimed:
+        return await queue.get_task(f"{BATCH}:1")
+    (second,) = await claim(queue, lock)
+    await queue.set_media(second, "new", 5.0)
+    return second
+
+
+async def test_old_report_stays_when_the_new_attempt_fails(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    """Pins: the row gave the good report up before anything replaced it."""
+    working = await again(queue, lock)
+    await queue.fail(working, BROKEN)
+    await queue.fail(working, BROKEN)  # the answer got lost, and the call comes again
+    ended = await queue.get_task(f"{BATCH}:1")
+    assert ended.status is TaskStatus.COMPLETED
+    assert ended.result == result(61.0, fingerprint="old")
+    assert (ended.media_s, ended.fingerprint, ended.error) == (61.0, "old", BROKEN)
+    assert [a["outcome"] for a in await queue.attempts(ended.task_id)] == ["completed", "failed"]
+    assert (await queue.counts(BATCH)).media_s_done == 61.0
+    last = (await queue.events_of(ended))[-1]
+    assert (last["kind"], last["data"]["code"]) == ("task.completed", BROKEN.code)
+
+
+async def test_new_report_replaces_the_old_one_and_its_error(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    working = await again(queue, lock)
+    await queue.retry_later(working, BROKEN, 0.0)
+    waiting = await queue.get_task(f"{BATCH}:1")
+    assert (waiting.status, waiting.result) == (
+        TaskStatus.RETRYING,
+        result(61.0, fingerprint="old"),
+    )
+    (third,) = await claim(queue, lock)
+    await queue.complete(third, result(5.0, fingerprint="new"))
+    ended = await queue.get_task(f"{BATCH}:1")
+    assert (ended.result, ended.error) == (result(5.0, fingerprint="new"), None)
+
+
+async def test_cancelling_a_waiting_retry_leaves_the_report_and_cancels_the_others(
+    queue: TaskQueue, lock: ProcessLock
+) -> None:
+    await again(queue, lock, claimed=False)
+    assert await queue.cancel_pending(BATCH) == 5
+    assert await recount(queue) == {"completed": 1, "cancelled": 4}
+    assert (await queue.get_task(f"{BATCH}:1")).result == result(61.0, fingerprint="old")
+
+
+@pytest.mark.parametrize("way", ["worker", "released", "dead"])
+async def test_cancelling_a_running_retry_leaves_the_report(
+    queue: TaskQueue, lock: ProcessLock, way: str
+) -> None:
+    working = await again(queue, lock)
+    assert await queue.request_cancel(working) == 1
+    if way == "worker":
+        await queue.cancelled(working)
+    elif way == "released":
+        await queue.release(working)
+    else:
+        lock.close()
+        assert (await queue.recover()).returned == [working.task_id]
+    ended = await queue.get_task(f"{BATCH}:1")
+    assert (ended.status, ended.result) == (
+        TaskStatus.COMPLETED,
+        result(61.0, fingerprint="old"),
+    )

@@ -6,11 +6,13 @@ Never: prints, decides exit codes beyond what its errors carry.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field, replace
+from os.path import exists
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from gs_video_report.batch.data_models import (
     BatchRow,
     BatchStatus,
     Doubt,
+    InputType,
     TaskStatus,
     VideoTask,
 )
@@ -26,7 +29,7 @@ from gs_video_report.batch.queue.doubt import doubt_of
 from gs_video_report.batch.queue.event_reads import run_hint
 from gs_video_report.batch.store.process_lock import is_alive, process_of
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.errors import NotFoundError, UsageError
+from gs_video_report.errors import FileMissingError, NotFoundError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +103,39 @@ async def cancel(queue: TaskQueue, ref: str) -> tuple[BatchState, int]:
 async def retry(queue: TaskQueue, ref: str, *, failed: bool) -> tuple[str, int]:
     """Put ended tasks back: one task (`batch:seq`), or the failed ones of a batch.
 
+    The report of a finished task stays its report until the new one is there.
+
     Returns: the batch id and how many tasks wait again.
+    Raises: NotFoundError; UsageError (the task runs anyway); FileMissingError (a finished task
+        whose recording is gone: no new report could be made).
     """
     if ":" in ref:
         task = await queue.get_task(ref)
         if task.status in (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.RETRYING):
             raise UsageError(f"task {task.ref} is {task.status}; it will run anyway")
+        if task.result is not None:
+            await _check_there(task)
         count = await queue.requeue(
-            task.batch_id, statuses={task.status}, task_ids=[task.task_id], reason="retry"
+            task.batch_id,
+            statuses={task.status},
+            task_ids=[task.task_id],
+            reason="retry",
+            keep_result=True,
         )
         return task.batch_id, count
     row = await queue.get_batch(ref)
     statuses = {TaskStatus.FAILED} if failed else {TaskStatus.FAILED, TaskStatus.CANCELLED}
     return row.batch_id, await queue.requeue(row.batch_id, statuses=statuses, reason="retry")
+
+
+async def _check_there(task: VideoTask) -> None:
+    source = task.video.source
+    if task.video.input_type is InputType.FILE and not await asyncio.to_thread(exists, source):
+        raise FileMissingError(
+            f"{source}: the recording is not there any more, so no new report can be made; the "
+            "report that there is stays",
+            hint=f"put the recording back, then: gsvr batch retry {task.ref}",
+        )
 
 
 # --- export ------------------------------------------------------------------------------------

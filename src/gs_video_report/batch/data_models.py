@@ -78,9 +78,17 @@ class Stage(StrEnum):
 STAGES: tuple[Stage, ...] = tuple(Stage)
 
 # Old state -> states it may become. `requeue` (retry command, lost outputs) is the only way back
-# from an ended state and always goes to `pending`.
+# from an ended state and always goes to `pending`. A task that has a report and waits for a new one
+# keeps its result; whenever it ends without the new report, it is `completed` with the old one.
 TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
-    TaskStatus.PENDING: frozenset({TaskStatus.RUNNING, TaskStatus.SKIPPED, TaskStatus.CANCELLED}),
+    TaskStatus.PENDING: frozenset(
+        {
+            TaskStatus.RUNNING,
+            TaskStatus.SKIPPED,
+            TaskStatus.CANCELLED,
+            TaskStatus.COMPLETED,  # cancelled, and it has a report from before
+        }
+    ),
     TaskStatus.RUNNING: frozenset(
         {
             TaskStatus.COMPLETED,
@@ -91,7 +99,14 @@ TASK_TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
             TaskStatus.PENDING,  # released unfinished (graceful stop) or lease lapsed
         }
     ),
-    TaskStatus.RETRYING: frozenset({TaskStatus.RUNNING, TaskStatus.CANCELLED, TaskStatus.PENDING}),
+    TaskStatus.RETRYING: frozenset(
+        {
+            TaskStatus.RUNNING,
+            TaskStatus.CANCELLED,
+            TaskStatus.COMPLETED,  # cancelled, and it has a report from before
+            TaskStatus.PENDING,
+        }
+    ),
     TaskStatus.COMPLETED: frozenset({TaskStatus.PENDING}),
     TaskStatus.FAILED: frozenset({TaskStatus.PENDING}),
     TaskStatus.CANCELLED: frozenset({TaskStatus.PENDING}),
@@ -276,7 +291,9 @@ class VideoTask:
     stage: str | None = None
     """Stage last reported."""
     error: TaskError | None = None
+    """Why the newest attempt failed; with `completed`, the report is of an earlier one."""
     result: TaskResult | None = None
+    """The report. While the task is open, one made before: it stays until the new one is there."""
     created_at: str = ""
     started_at: str | None = None
     finished_at: str | None = None
@@ -454,7 +471,8 @@ class BatchResult:
     hint: str = ""
     """What to do about the reason why the run ended early."""
     remarks: tuple[str, ...] = ()
-    """What the engine had to say about its service, one sentence each."""
+    """What the engine had to say about its service, and which old reports stayed, one sentence
+    each."""
 
 
 def check_task_transition(old: TaskStatus, new: TaskStatus) -> None:

@@ -202,6 +202,15 @@ class ProgressMonitor:
         done_s = self._counts.media_s_done + (flight.media_s or task.media_s or 0.0)
         self._counts = replace(self._counts, media_s_done=done_s)
 
+    def report_kept(self, task: VideoTask) -> None:
+        """The attempt failed, and the report that the task had before stays."""
+        if self._flights.pop(task.task_id, None) is None:
+            return
+        self._move(-1, "running")
+        self._move(+1, "completed")
+        media_s = task.result.media_s if task.result else 0.0
+        self._counts = replace(self._counts, media_s_done=self._counts.media_s_done + media_s)
+
     def task_finished(
         self, task: VideoTask, outcome: TaskResult | GsvrError | TaskError | None
     ) -> None:

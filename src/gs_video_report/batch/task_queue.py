@@ -133,7 +133,7 @@ class TaskQueue(TaskClaim):
     ) -> int:
         values = {
             "batch_id": batch_id, "old": old.value, "ids": json.dumps(ids), "after": 0,
-            "limit": len(ids),
+            "limit": len(ids), "keep_result": 0,
         }  # fmt: skip
         data = {"from": old.value, "reason": "the file has changed"}
         new, now = TaskStatus.PENDING, self._now()

@@ -67,10 +67,12 @@ def _add_page(
 
 
 def settled(row: dict[str, Any]) -> dict[str, Any]:
-    """A task row without an owner: running becomes pending, or cancelled if that was asked for."""
+    """A task row without an owner: running becomes pending, or cancelled if that was asked for:
+    completed then, if it has a report from before."""
     cancelled = row["status"] == TaskStatus.RUNNING and row["cancel_requested"]
     if cancelled:
-        row["status"] = TaskStatus.CANCELLED.value
+        ended = TaskStatus.CANCELLED if row["result"] is None else TaskStatus.COMPLETED
+        row["status"] = ended.value
         row["finished_at"] = row["started_at"] or row["created_at"]
     elif row["status"] == TaskStatus.RUNNING:
         row["status"] = TaskStatus.PENDING.value

@@ -43,6 +43,8 @@ class Orphan:
     """Before this one."""
     cancel_requested: bool
     cause: Cause
+    has_report: bool = False
+    """One made before, which stays when no new one is made."""
 
     @property
     def outcome(self) -> AttemptOutcome:
@@ -51,10 +53,18 @@ class Orphan:
 
     @property
     def becomes(self) -> TaskStatus:
-        """Cancelled if that was asked for, failed as poison, else pending again."""
-        if self.cancel_requested:
-            return TaskStatus.CANCELLED
-        return TaskStatus.FAILED if self.kills + 1 >= PROCESS_DEATH_LIMIT else TaskStatus.PENDING
+        """Pending again; cancelled if that was asked for, or failed as poison: completed with the
+        report it had, if it had one."""
+        if not (self.cancel_requested or self.is_poison):
+            return TaskStatus.PENDING
+        if self.has_report:
+            return TaskStatus.COMPLETED
+        return TaskStatus.CANCELLED if self.cancel_requested else TaskStatus.FAILED
+
+    @property
+    def is_poison(self) -> bool:
+        """It ended its worker process too often, and nobody has cancelled it."""
+        return not self.cancel_requested and self.kills + 1 >= PROCESS_DEATH_LIMIT
 
 
 def find_orphans(
@@ -68,8 +78,8 @@ def find_orphans(
     """Pick the orphans among rows of running tasks.
 
     Args:
-        running: rows with task_id, attempt, kills, cancel_requested, worker_id, boot_id and
-            lease_until_ms.
+        running: rows with task_id, attempt, kills, cancel_requested, worker_id, boot_id,
+            lease_until_ms and has_report.
         dead: ids of processes that hold no lock.
         own: tasks of the asking process: it lives, so their leases do not lapse here (it may
             only now wake from sleep, before its first heartbeat).
@@ -86,6 +96,7 @@ def find_orphans(
                     row["kills"],
                     bool(row["cancel_requested"]),
                     cause,
+                    bool(row["has_report"]),
                 )
             )
     return found

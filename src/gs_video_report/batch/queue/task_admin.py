@@ -37,6 +37,8 @@ from gs_video_report.errors import LeaseLost, UsageError
 MOVES_PER_COMMIT = 500
 REQUEUABLE = TASK_ENDED | {TaskStatus.RETRYING}
 OPEN_UNCLAIMED = (TaskStatus.PENDING, TaskStatus.RETRYING)
+KEPT = "the report made before stays"
+"""Why a task is completed that did not get the new report it waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Recovered:
     """Task ids that had lost their owner."""
 
     returned: list[int]
-    """Pending again (or cancelled, where that had been asked for)."""
+    """Pending again (or cancelled, where that had been asked for), or completed with the report
+    that they had before."""
     poisoned: list[int]
     """Failed: they ended their worker process too often."""
 
@@ -106,7 +109,7 @@ class TaskAdmin(TaskReads):
 
     def _take_back(self, connection: sqlite3.Connection, orphan: Orphan) -> list[str]:
         now, new = self._now(), orphan.becomes
-        error = poison_error(orphan.kills + 1) if new is TaskStatus.FAILED else None
+        error = poison_error(orphan.kills + 1) if orphan.is_poison else None
         text = error_to_json(error) if error else None
         values = {
             "task_id": orphan.task_id,
@@ -184,16 +187,26 @@ class TaskAdmin(TaskReads):
         return await self._cancel_open(batch_id, None)
 
     async def _cancel_open(self, batch_id: str, task_id: int | None) -> int:
+        ended = await self._page_through(self._cancel_page(batch_id, task_id, has_report=False))
+        kept = await self._page_through(self._cancel_page(batch_id, task_id, has_report=True))
+        return ended + kept
+
+    def _cancel_page(self, batch_id: str, task_id: int | None, *, has_report: bool) -> _Page:
+        """With a report from before, the task is completed with that."""
+        new = TaskStatus.COMPLETED if has_report else TaskStatus.CANCELLED
+        data = {"reason": KEPT} if has_report else None
+
         def page(connection: sqlite3.Connection, after: int) -> list[sqlite3.Row]:
             now = self._now()
             values = {
                 "batch_id": batch_id, "task_id": task_id, "now": now, "after": after,
-                "limit": MOVES_PER_COMMIT,
+                "limit": MOVES_PER_COMMIT, "new": new.value, "has_report": int(has_report),
             }  # fmt: skip
-            new = TaskStatus.CANCELLED
-            return move(connection, "cancel_open", values, old=OPEN_UNCLAIMED, new=new, at=now)
+            return move(
+                connection, "cancel_open", values, old=OPEN_UNCLAIMED, new=new, at=now, data=data
+            )
 
-        return await self._page_through(page)
+        return page
 
     # --- back to pending ------------------------------------------------------------------------
 
@@ -204,6 +217,7 @@ class TaskAdmin(TaskReads):
         statuses: Collection[TaskStatus],
         task_ids: Collection[int] | None = None,
         reason: str,
+        keep_result: bool = False,
     ) -> int:
         """Move ended (or retrying) tasks back to `pending`, failures and kills reset.
 
@@ -215,6 +229,8 @@ class TaskAdmin(TaskReads):
             statuses: which states to take; running and pending are refused.
             task_ids: only these; None means all, an empty collection none.
             reason: kept with the events.
+            keep_result: a report stays the task's until the new one is there, and for good when
+                none is made.
 
         Returns:
             How many tasks were moved.
@@ -228,14 +244,17 @@ class TaskAdmin(TaskReads):
         ids = None if task_ids is None else json.dumps(sorted(task_ids))
         moved = 0
         for old in sorted(statuses):
-            moved += await self._page_through(self._requeue_page(batch_id, old, ids, reason))
+            page = self._requeue_page(batch_id, old, ids, reason, keep_result)
+            moved += await self._page_through(page)
         return moved
 
-    def _requeue_page(self, batch_id: str, old: TaskStatus, ids: str | None, reason: str) -> _Page:
+    def _requeue_page(
+        self, batch_id: str, old: TaskStatus, ids: str | None, reason: str, keep_result: bool
+    ) -> _Page:
         def page(connection: sqlite3.Connection, after: int) -> list[sqlite3.Row]:
             values = {
                 "batch_id": batch_id, "old": old.value, "ids": ids, "after": after,
-                "limit": MOVES_PER_COMMIT,
+                "limit": MOVES_PER_COMMIT, "keep_result": int(keep_result),
             }  # fmt: skip
             data = {"from": old.value, "reason": reason}
             return move(

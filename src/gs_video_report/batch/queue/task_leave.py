@@ -21,7 +21,7 @@ from gs_video_report.batch.data_models import (
     Usage,
     VideoTask,
 )
-from gs_video_report.batch.queue.task_admin import TaskAdmin
+from gs_video_report.batch.queue.task_admin import KEPT, TaskAdmin
 from gs_video_report.batch.queue.task_moves import end_attempt, end_attempts, move
 from gs_video_report.batch.sql import query
 from gs_video_report.batch.store.clock import iso
@@ -43,6 +43,8 @@ class _Leave:
     delay_s: float = 0.0
     counts: bool = False
     reason: str = ""
+    kept: TaskResult | None = None
+    """The report that the task had before; set when it ends with that."""
 
     @property
     def again(self) -> bool:
@@ -52,12 +54,18 @@ class _Leave:
     def columns(self) -> dict[str, Any]:
         """What does not depend on the time; made before the transaction, which must be short."""
         return {
-            **_of_result(self.result),
+            **_of_result(self.result or self.kept),
             "counted": int(self.counts),
             "keep_error": self.error is None and self.result is None,
             "error": error_to_json(self.error) if self.error else None,
             "error_code": self.error.code if self.error else None,
         }
+
+    def for_task(self, task: VideoTask) -> _Leave:
+        """A task that would end without a report, and has one from before, ends with that."""
+        if task.result is None or self.new not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+            return self
+        return replace(self, new=TaskStatus.COMPLETED, reason=KEPT, kept=task.result)
 
     def event(self) -> dict[str, str]:
         """Facts for the event."""
@@ -124,7 +132,8 @@ class TaskLeave(TaskAdmin):
         return None if self._left_so_before(connection, task, how) else _lost(task)
 
     async def fail(self, task: VideoTask, error: TaskError) -> None:
-        """End the task with `error`. Raises: LeaseLost."""
+        """End the task with `error`; one that has a report from before is completed with that,
+        and keeps the error beside it. Raises: LeaseLost."""
         await self._leave(
             task, _Leave(TaskStatus.FAILED, AttemptOutcome.FAILED, error=error, counts=True)
         )
@@ -189,6 +198,7 @@ class TaskLeave(TaskAdmin):
             raise LeaseLost(f"task {task_id} is not pending any more")
 
     async def _leave(self, task: VideoTask, how: _Leave) -> None:
+        how = how.for_task(task)
         columns = {**_fence(task), **how.columns()}
         try:
             await self.db.write(lambda c: self._leave_now(c, task, how, columns))
@@ -206,6 +216,8 @@ class TaskLeave(TaskAdmin):
         if not rows and how.again:
             # Cancellation was asked for meanwhile: the task must not run again.
             how = replace(how, new=TaskStatus.CANCELLED, outcome=AttemptOutcome.CANCELLED)
+            how = how.for_task(task)
+            columns = {**columns, **how.columns()}
             rows = self._move_out(connection, how, columns)
         if not rows:
             if self._left_so_before(connection, task, how):

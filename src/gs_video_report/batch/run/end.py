@@ -49,6 +49,8 @@ class RunEnd:
         if outcome.error is not None:
             parts.settings.advise(outcome.error)
         status, exit_code = judge(outcome, counts, signals)
+        if exit_code is ExitCode.OK and parts.teller.reports_kept:
+            exit_code = ExitCode.PARTIAL
         pages, error = BatchPages(), outcome.error
         if outcome.reason is StopReason.DRAINED:
             await self._clear_services(signals.asked)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from gs_video_report.batch.attempt.outage import Outage
 from gs_video_report.batch.data_models import TaskResult, VideoTask
+from gs_video_report.batch.progress.snapshot import display_name
 from gs_video_report.batch.progress_monitor import ProgressMonitor
 from gs_video_report.batch.run.teller import RunTeller
 from gs_video_report.batch.run.trace import RunTrace
@@ -61,14 +62,19 @@ class RunListener:
         self.printer.task_done(replace(line, state="skipped"))
 
     def task_failed(self, task: VideoTask, error: GsvrError, seconds: float) -> None:
-        """See `PoolListener`."""
+        """See `PoolListener`. A report from before stays, and that is told, too."""
         self._left(task)
-        self.monitor.task_finished(task, error)
+        has_report = task.result is not None
+        if has_report:
+            self.monitor.report_kept(task)
+        else:
+            self.monitor.task_finished(task, error)
         self.on_ended()
         done, total = self._place()
-        self.printer.task_failed(
-            TaskLine.of_error(task, error, seconds, done=done, total=total, tries=self.tries)
-        )
+        line = TaskLine.of_error(task, error, seconds, done=done, total=total, tries=self.tries)
+        self.printer.task_failed(replace(line, extra={"report_kept": True} if has_report else {}))
+        if has_report:
+            self.teller.report_kept(display_name(task))
 
     def task_retrying(self, task: VideoTask, error: GsvrError, delay_s: float) -> None:
         """See `PoolListener`."""

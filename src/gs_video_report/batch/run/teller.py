@@ -1,7 +1,7 @@
 """What a run says besides the life of its tasks: on the screen, in the log, among the events.
 
 True here: whatever is told on the screen is kept for `gsvr batch watch`, too. What an engine
-remarks about its service is told once.
+remarks about its service, and which old report stays, is told once, and again in the summary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class RunTeller:
     trace: RunTrace | None = None
     """Without a log file there is none."""
     remarks: list[str] = field(default_factory=list)
-    """What engines had to say, oldest first."""
+    """What engines had to say, and which reports stayed, oldest first."""
+    reports_kept: int = 0
+    """Finished videos whose new attempt failed in this run: their old reports stay."""
     _engine: Engine | None = None
     _heard: int = 0
     """Remarks of that engine."""
@@ -39,6 +41,12 @@ class RunTeller:
         """Something about a service."""
         self.remarks.append(remark.text)
         self.tell(remark.text, kind=remark.kind, **remark.data)
+
+    def report_kept(self, name: str) -> None:
+        """The new attempt on a video that had a report failed."""
+        self.reports_kept += 1
+        text = f"{name}: no new report could be made; the one made before stays"
+        self.remark(Remark("report_kept", text))
 
     def hear(self, engine: Engine) -> None:
         """Tell what is new among the remarks of the engine in use."""

@@ -108,7 +108,7 @@ UPDATE tasks SET status = :new, worker_id = NULL, lease_until_ms = NULL, lease_e
   failures = failures + :counted,
   error = CASE WHEN :keep_error THEN error ELSE :error END,
   error_code = CASE WHEN :keep_error THEN error_code ELSE :error_code END,
-  result = :result, media_s = coalesce(:media_s, media_s),
+  result = coalesce(:result, result), media_s = coalesce(:media_s, media_s),
   fingerprint = coalesce(:fingerprint, fingerprint), finished_at = :finished_at
 WHERE task_id = :task_id AND status = 'running' AND worker_id = :worker_id
   AND attempt = :attempt AND cancel_requested <= :even_if_cancelled
@@ -133,15 +133,16 @@ WHERE tasks.task_id = :task_id AND tasks.status = :new AND tasks.attempt = :atte
   AND attempts.outcome = :outcome;
 
 -- name: skip_pending
-UPDATE tasks SET status = 'skipped', result = :result, finished_at = :now,
+UPDATE tasks SET status = 'skipped', result = coalesce(:result, result), finished_at = :now,
   media_s = coalesce(:media_s, media_s), fingerprint = coalesce(:fingerprint, fingerprint)
 WHERE task_id = :task_id AND status = 'pending'
 RETURNING task_id, batch_id, attempt, status;
 
 -- name: cancel_open
-UPDATE tasks SET status = 'cancelled', next_attempt_at = NULL, finished_at = :now
+UPDATE tasks SET status = :new, next_attempt_at = NULL, finished_at = :now
 WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = :batch_id AND seq > :after
   AND status IN ('pending', 'retrying') AND (:task_id IS NULL OR task_id = :task_id)
+  AND (result IS NOT NULL) = :has_report
   ORDER BY seq LIMIT :limit)
 RETURNING task_id, batch_id, attempt, status, seq;
 
@@ -152,7 +153,8 @@ RETURNING task_id, batch_id, attempt, status;
 
 -- name: requeue
 UPDATE tasks SET status = 'pending', failures = 0, kills = 0, error = NULL, error_code = NULL,
-  result = NULL, cancel_requested = 0, next_attempt_at = NULL, finished_at = NULL, stage = NULL
+  result = CASE WHEN :keep_result THEN result END, cancel_requested = 0, next_attempt_at = NULL,
+  finished_at = NULL, stage = NULL
 WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = :batch_id AND seq > :after
   AND status = :old
   AND (:ids IS NULL OR task_id IN (SELECT value FROM json_each(:ids)))
@@ -160,7 +162,8 @@ WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = :batch_id AND seq >
 RETURNING task_id, batch_id, attempt, status, seq;
 
 -- name: running_leases
-SELECT task_id, batch_id, attempt, kills, cancel_requested, worker_id, boot_id, lease_until_ms
+SELECT task_id, batch_id, attempt, kills, cancel_requested, worker_id, boot_id, lease_until_ms,
+  result IS NOT NULL AS has_report
 FROM tasks INDEXED BY tasks_running
 WHERE status = 'running' AND (:batch_id IS NULL OR batch_id = :batch_id);
 
