@@ -95,6 +95,38 @@ def test_texts_are_made_again_from_the_json_though_the_recording_is_gone(
     assert gsvr("batch", "verify").code == 0
 
 
+def talk_ref(place: Path, gsvr: Gsvr) -> str:
+    rows = gsvr("batch", "export", "latest", "--format", "json").lines()
+    return next(row["ref"] for row in rows if row["name"] == "talk.mp4")
+
+
+def test_a_retry_of_a_finished_video_whose_recording_is_gone_is_refused(
+    place: Path, gsvr: Gsvr
+) -> None:
+    """Pins: completed became failed, and the sound report was in no list any more."""
+    ref, task, left = talk_ref(place, gsvr), talk(place), contents(place)
+    lose_recording(place)
+    answer = gsvr("batch", "retry", ref)
+    assert answer.code == 1, answer.err
+    assert f"{place / 'in' / 'talk.mp4'}: the recording is not there any more" in answer.err
+    assert f"gsvr batch retry {ref}" in answer.err
+    assert (talk(place), contents(place)) == (task, left)
+    assert "1/2 done" in gsvr("batch", "status").out
+
+
+def test_a_retry_that_fails_leaves_the_report_and_says_so(place: Path, gsvr: Gsvr) -> None:
+    ref, task, left = talk_ref(place, gsvr), talk(place), contents(place)
+    (place / "in" / "talk.mp4").write_text("this is no video\n" * 20)
+    answer = gsvr("batch", "retry", ref)
+    assert answer.code == 3, answer.err
+    assert "no new report could be made; the one made before stays" in answer.err
+    assert (talk(place), contents(place)) == (task, left)
+    assert "1/2 done" in gsvr("batch", "status").out
+    assert gsvr("batch", "verify").code == 0
+    assert "summary_report/talk.html" in (place / "batch_output" / "index.html").read_text("utf-8")
+    assert "E_NO_MEDIA" in gsvr("batch", "show", ref).out
+
+
 def test_pictures_come_back_from_the_cache(place: Path, gsvr: Gsvr) -> None:
     before = contents(place)
     pictures = sorted(name for name in before if name.endswith(".jpg"))

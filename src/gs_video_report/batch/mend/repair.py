@@ -172,6 +172,6 @@ def _not_mended(task: VideoTask, reasons: Sequence[GsvrError]) -> ReportDamaged:
     name = json_of(task.result) or task.ref
     return ReportDamaged(
         f"{name}: the report cannot be made again: {told or 'its JSON file is damaged'}",
-        hint=f"put the recording back where it was and repeat; gsvr batch retry {task.ref} makes a "
-        "new report, and the old one's result is given up",
+        hint="put the recording back where it was and repeat; of a recording that is there, gsvr "
+        f"batch retry {task.ref} makes a new report",
     )
