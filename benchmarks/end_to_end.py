@@ -1,6 +1,7 @@
 """Whole batches: gsvr beside whisper-ctranslate2 and a bare loop of gsvr's own speech recipe.
 
     python benchmarks/end_to_end.py FOLDER [--peer /path/to/whisper-ctranslate2] [--rounds 3]
+                                    [--slides FOLDER]
 
 FOLDER holds recordings and, beside each, its reference text (`talk.wav`, `talk.wav.txt`). All
 contestants get the same files, the same Whisper *base* model, int8, beam 5, and all cores; the
@@ -11,6 +12,10 @@ from round to round, and the medians are printed:
 - `peer`: whisper-ctranslate2 with its defaults otherwise (one process, all threads).
 - `bare`: one process per core, one thread each, decode, VAD, recognise; nothing is written. The
   floor: what the recipe itself costs.
+
+With `--slides`, a folder of recordings of slides (made by `benchmarks/slides.py --folder`), the
+contestants get lectures made of both (`benchmarks/lectures.py`), and gsvr does more than the rest:
+it finds the slides and reads them (OCR).
 
 Wall seconds, CPU seconds of all processes, largest resident memory of one process, and the error
 rate over all files (words; characters for Chinese and Japanese) in the normalisation of
@@ -38,6 +43,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.accuracy import edit_distance, ours, units
+from benchmarks.lectures import make_lectures
+from gs_video_report.media.probe import probe
 from gs_video_report.media.speech.asr_models import resolve_model
 
 SAID_CHARACTERS = 2000
@@ -89,7 +96,9 @@ def run(command: list[str], env: dict[str, str]) -> Run:
     return Run(wall, cpu, peak)
 
 
-def gsvr_command(folder: Path, model: str, cache: Path) -> Callable[[Path], list[str]]:
+def gsvr_command(
+    folder: Path, model: str, cache: Path, *, slides: bool
+) -> Callable[[Path], list[str]]:
     """`gsvr batch process` into a fresh database; the model is there, the journal is empty."""
 
     def make(work: Path) -> list[str]:
@@ -109,7 +118,7 @@ def gsvr_command(folder: Path, model: str, cache: Path) -> Callable[[Path], list
             str(cache),
             "--asr-model",
             model,
-            "--no-slides",
+            *(() if slides else ("--no-slides",)),
             "--subtitles",
             "ignore",
             "--progress",
@@ -204,6 +213,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peer", default=shutil.which("whisper-ctranslate2"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slides", type=Path, help="folder of recordings of slides")
     parser.add_argument("--bare-worker", nargs=3, metavar=("MODEL", "LIST", "WORK"))
     options = parser.parse_args()
     if options.bare_worker:
@@ -216,7 +226,12 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, root: Path) -> None:
     """All contestants, `rounds` times, in turn."""
-    files = sorted(p for p in options.folder.iterdir() if p.with_name(p.name + ".txt").exists())
+    spoken = options.folder
+    if options.slides:
+        spoken = root / "lectures"
+        spoken.mkdir()
+        make_lectures(options.folder, options.slides, spoken)
+    files = sorted(p for p in spoken.iterdir() if p.with_name(p.name + ".txt").exists())
     cache = root / "cache"
     model = resolve_model("auto", cache).path
     inputs, listing = root / "in", root / "files.txt"
@@ -226,8 +241,9 @@ def compare(options: argparse.Namespace, root: Path) -> None:
     copies = [inputs / f.name for f in files]
     listing.write_text("\n".join(map(str, copies)))
     bare = [sys.executable, __file__, str(options.folder), "--bare-worker", model, str(listing)]
+    mine = gsvr_command(inputs, model, cache, slides=bool(options.slides))
     contestants = [
-        Contestant("gsvr", gsvr_command(inputs, model, cache), gsvr_texts),
+        Contestant("gsvr", mine, gsvr_texts),
         Contestant(
             "bare",
             lambda work: [*bare, str(work)],
@@ -249,13 +265,16 @@ def compare(options: argparse.Namespace, root: Path) -> None:
 
 def show(contestants: list[Contestant], files: list[Path]) -> None:
     """Medians, and ratios to the first."""
-    print(f"{len(files)} files, {len(os.sched_getaffinity(0))} cores, medians of the rounds")
-    print(f"{'':6} {'wall s':>8} {'cpu s':>8} {'peak MB':>8}  errors")
+    media = sum(probe(str(file)).duration_s or 0.0 for file in files)
+    cores = len(os.sched_getaffinity(0))
+    print(f"{len(files)} files, {media / 60:.1f} minutes, {cores} cores, medians of the rounds")
+    print(f"{'':6} {'wall s':>8} {'x':>6} {'cpu s':>8} {'x':>6} {'peak MB':>8}  errors")
     for c in contestants:
         wall = statistics.median(r.wall_s for r in c.runs)
         cpu = statistics.median(r.cpu_s for r in c.runs)
         peak = max(r.peak_mb for r in c.runs)
-        print(f"{c.name:6} {wall:8.1f} {cpu:8.1f} {peak:8.0f}  {c.errors}")
+        speed = f"{wall:8.1f} {media / wall:6.1f} {cpu:8.1f} {media / cpu:6.1f}"
+        print(f"{c.name:6} {speed} {peak:8.0f}  {c.errors}")
     first = contestants[0]
     for c in contestants[1:]:
         walls = [b.wall_s / a.wall_s for a, b in zip(first.runs, c.runs, strict=True)]
