@@ -153,7 +153,9 @@ def retry(
     quality: Annotated[
         bool,
         typer.Option(
-            "--quality", help="Hear doubtful stretches of finished reports again, on this machine."
+            "--quality",
+            help="Hear doubtful stretches of finished reports again, on this machine; "
+            "no service is asked.",
         ),
     ] = False,
     below: Annotated[

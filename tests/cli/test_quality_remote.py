@@ -58,6 +58,9 @@ def test_doubtful_words_of_a_remote_engine_are_heard_here_and_what_rests_on_them
     heard = gsvr("batch", "retry", "latest", "--quality", "--json")
     assert heard.code == 0, heard.err
     assert len(looping.log) == sent, "nothing is sent"
+    (redone,) = json.loads(heard.out)["reports"]
+    assert redone["translations_lost"] == 0
+    assert redone["stretches"][0]["assumed"] is True
     after = report_in(tmp_path)
     words = " ".join(s["text"] for s in after["segments"])
     assert "so on" not in words

@@ -110,6 +110,10 @@ def test_what_rests_on_replaced_words_is_looked_at_again() -> None:
     assert [n.code for n in after.notices] == [NOTICE, "unproved"]
     (told,) = after.provenance.parameters["heard_again"]
     assert (told["start_s"], told["end_s"], told["replaced"]) == (0.0, 20.0, True)
+    assert told["assumed"] is True
+    sure = report(replace(BAD, confidence=-0.9), GOOD)
+    (told,) = patched(sure, {0: value(*FIRST, "Tides.")}).provenance.parameters["heard_again"]
+    assert "assumed" not in told
 
 
 def test_a_report_whose_words_stay_only_tells_that_they_were_heard() -> None:

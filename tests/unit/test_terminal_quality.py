@@ -183,6 +183,24 @@ def test_what_became_of_each_stretch_is_told() -> None:
     assert value["reports"][0]["stretches"][0]["after"] == after
 
 
+def test_a_report_of_a_service_tells_what_is_assumed_and_what_is_lost_and_that_none_was_sent() -> (
+    None
+):
+    """It told a log-probability of the first words that nobody had measured."""
+    before, after = {"logprob": -0.35, "missed_s": 0.0}, {"logprob": -0.25, "missed_s": 0.0}
+    stretch = Stretch(71.0, 80.0, True, "pieces", before, after, assumed=True)
+    of_service = replace(task(1, "talk.mp4"), result=TaskResult(engine="gemini"))
+    redone = Redone(of_service, "talk.mp4", 45.0, 92.0, (stretch,), translations_lost=2)
+    done = RelistenReport(batch(), [redone])
+    assert relisten_lines(done)[1:-1] == [
+        "  1:11-1:20  replaced (heard in shorter pieces): log-probability not known -> -0.25",
+        "  the translation of 2 lines that were replaced is lost",
+        "1 report heard again: 1 of 1 doubtful stretch replaced, 0 kept; no request was sent",
+    ]
+    (told,) = relisten_json(done)["reports"]
+    assert (told["translations_lost"], told["stretches"][0]["assumed"]) == (2, True)
+
+
 def test_nothing_to_do_says_so_and_why() -> None:
     assert relisten_lines(RelistenReport(batch())) == ["nothing to hear again"]
     assert relisten_lines(RelistenReport(batch(), settled=2)) == [

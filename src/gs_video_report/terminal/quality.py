@@ -71,6 +71,8 @@ class StretchLike(Protocol):
     def before(self) -> Mapping[str, float]: ...
     @property
     def after(self) -> Mapping[str, float]: ...
+    @property
+    def assumed(self) -> bool: ...
 
 
 class RedoneLike(Protocol):
@@ -86,6 +88,10 @@ class RedoneLike(Protocol):
     def score_after(self) -> float: ...
     @property
     def stretches(self) -> Sequence[StretchLike]: ...
+    @property
+    def translations_lost(self) -> int: ...
+    @property
+    def is_remote(self) -> bool: ...
 
 
 class RelistenLike(Protocol):
@@ -180,6 +186,7 @@ def relisten_json(done: RelistenLike) -> dict[str, Any]:
                 "score_before": redone.score_before,
                 "score_after": redone.score_after,
                 "stretches": [_stretch_json(s) for s in redone.stretches],
+                "translations_lost": redone.translations_lost,
             }
             for redone in done.redone
         ],
@@ -262,6 +269,10 @@ def _redone_lines(redone: RedoneLike) -> Iterator[str]:
         f"score {redone.score_before:.0f} -> {redone.score_after:.0f}"
     )
     yield from (f"  {_stretch(stretch)}" for stretch in redone.stretches)
+    lost = redone.translations_lost
+    if lost:
+        lines = "1 line that was" if lost == 1 else f"{lost} lines that were"
+        yield f"  the translation of {lines} replaced is lost"
 
 
 def _relisten_sum(done: RelistenLike) -> str:
@@ -269,10 +280,13 @@ def _relisten_sum(done: RelistenLike) -> str:
     if not done.redone:
         return "no report could be heard again; the reports are as they were"
     heard, stretches = plural(len(done.redone), "report"), done.replaced + done.kept
+    sent = "; no request was sent" if any(one.is_remote for one in done.redone) else ""
     if not stretches:
-        return f"{heard} looked at again: no stretch is in another language, no text was changed"
+        return (
+            f"{heard} looked at again: no stretch is in another language, no text was changed{sent}"
+        )
     doubtful = plural(stretches, "doubtful stretch", "doubtful stretches")
-    return f"{heard} heard again: {done.replaced} of {doubtful} replaced, {done.kept} kept"
+    return f"{heard} heard again: {done.replaced} of {doubtful} replaced, {done.kept} kept{sent}"
 
 
 def _stretch_json(stretch: StretchLike) -> dict[str, Any]:
@@ -283,6 +297,7 @@ def _stretch_json(stretch: StretchLike) -> dict[str, Any]:
         "way": stretch.way,
         "before": dict(stretch.before),
         "after": dict(stretch.after),
+        **({"assumed": True} if stretch.assumed else {}),
     }
 
 
@@ -292,7 +307,8 @@ def _stretch(stretch: StretchLike) -> str:
         return f"{place}  kept: nothing better was heard"
     before, after = stretch.before, stretch.after
     how = _WAYS[stretch.way]
-    told = [f"log-probability {before['logprob']:.2f} -> {after['logprob']:.2f}"]
+    first = "not known" if stretch.assumed else f"{before['logprob']:.2f}"
+    told = [f"log-probability {first} -> {after['logprob']:.2f}"]
     if abs(before["missed_s"] - after["missed_s"]) >= _TOLD_S:
         told.append(f"speech without text {before['missed_s']:.1f} -> {after['missed_s']:.1f} s")
     return f"{place}  replaced ({how}): {', '.join(told)}"

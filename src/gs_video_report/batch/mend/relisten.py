@@ -24,8 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.batch.attempt.errors import known_errors
-from gs_video_report.batch.data_models import BatchOptions, BatchRow, InputType, VideoTask
+from gs_video_report.batch.data_models import (
+    BatchOptions,
+    BatchRow,
+    InputType,
+    TaskResult,
+    VideoTask,
+)
 from gs_video_report.batch.mend.quality import BatchQuality, Judged, batch_quality, json_of
+from gs_video_report.batch.mend.repair import LOCAL
 from gs_video_report.batch.mend.rewrite import InPlace, result_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
@@ -57,6 +64,8 @@ class Stretch:
     way: str
     before: dict[str, float]
     after: dict[str, float]
+    assumed: bool = False
+    """How sure the first words were is not known: `before` takes them for usually sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,13 @@ class Redone:
     score_after: float
     stretches: tuple[Stretch, ...]
     """Those that are new in this run."""
+    translations_lost: int = 0
+    """Lines with a translation that were replaced in this run; new words have none."""
+
+    @property
+    def is_remote(self) -> bool:
+        """A service wrote the report."""
+        return result_of(self.task).engine not in ("", LOCAL)
 
 
 @dataclass(slots=True)
@@ -194,16 +210,20 @@ class _Hearer:
         """Raises: what an engine raises; the report on disk is then as it was."""
         task, before = judged.task, judged.quality
         _WANTED.set(judged)
-        result = await self._again(task)
-        path = Path(self._output_dir) / json_of(result)
-        made = await asyncio.to_thread(lambda: read_json(path.read_bytes()))
+        lost = 0 if before.engine == LOCAL else _lost(await self._read(task.result))
+        made = await self._read(await self._again(task))
         return Redone(
             task,
             judged.name,
             before.score,
             assess(made).score,
             tuple(s for s in _stretches(made) if not before.is_settled(s.start_s, s.end_s)),
+            _lost(made) - lost,
         )
+
+    async def _read(self, result: TaskResult | None) -> VideoReport:
+        path = Path(self._output_dir) / json_of(result)
+        return await asyncio.to_thread(lambda: read_json(path.read_bytes()))
 
 
 _WANTED: ContextVar[Judged] = ContextVar("wanted")
@@ -231,7 +251,7 @@ class _SecondLook:
 
     async def analyze(self, ctx: TaskContext) -> VideoReport:
         wanted = _WANTED.get()
-        if wanted.quality.engine != "local":
+        if wanted.quality.engine != LOCAL:
             return await self._of_remote(ctx, wanted)
         if wanted.quality.asr_model != self._local.model_name:
             raise PermanentError(
@@ -258,10 +278,22 @@ class _SecondLook:
 def _stretches(report: VideoReport) -> list[Stretch]:
     told = report.provenance.parameters.get("heard_again", ())
     return [
-        Stretch(s["start_s"], s["end_s"], s["replaced"], s["way"], s["before"], s["after"])
+        Stretch(
+            s["start_s"],
+            s["end_s"],
+            s["replaced"],
+            s["way"],
+            s["before"],
+            s["after"],
+            bool(s.get("assumed")),
+        )
         for s in told
         if s["tried"]
     ]
+
+
+def _lost(report: VideoReport) -> int:
+    return int(report.provenance.parameters.get(rehearing.LOST, 0))
 
 
 def _processes(compute: ComputeBackend) -> int:

@@ -8,7 +8,7 @@ True here: what is heard and what is replaced are the same whole lines: nothing 
 them is lost or doubled. What depends on replaced words is looked at again: statements are proved
 anew, and key terms counted anew. Chapters and statements themselves stay as the model wrote them.
 Never: sends anything, writes a report, hears a stretch a third time.
-Raises: as `stages`.
+Raises: as the stages; PermanentError where no voice is heard.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.hearing import second_hearing
 from gs_video_report.engines.hearing.first_hearing import plan_chunks
-from gs_video_report.engines.hearing.rehearing_lines import SLACK_S, replaced, stretches, text_of
+from gs_video_report.engines.hearing.rehearing_lines import (
+    SLACK_S,
+    lies_in,
+    replaced,
+    stretches,
+    text_of,
+)
 from gs_video_report.engines.hearing.sound import SAMPLE_RATE, audio, pcm_path, samples
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import citations
@@ -143,7 +149,7 @@ def patched(report: VideoReport, decided: Mapping[int, Mapping[str, Any]]) -> Vi
     """
     values = sorted(decided.values(), key=lambda value: int(value["start"]))
     segments, translated = replaced(report.segments, values)
-    told = [second_hearing.told(v["start"], v["end"], dict(v)) for v in values]
+    told = [_told_of(report, value) for value in values]
     made = report.provenance
     heard: dict[str, Any] = {"heard_again": [*_heard_again(report), *told]}
     lost = translated + int(made.parameters.get(LOST, 0))
@@ -153,6 +159,15 @@ def patched(report: VideoReport, decided: Mapping[int, Mapping[str, Any]]) -> Vi
     if segments == report.segments:
         return report
     return _proved(replace(report, segments=segments), str(values[0]["model"]))
+
+
+def _told_of(report: VideoReport, value: Mapping[str, Any]) -> dict[str, Any]:
+    """As `second_hearing.told`; `assumed` marks that nobody told how sure the first words were."""
+    start, end = int(value["start"]), int(value["end"])
+    entry = second_hearing.told(start, end, dict(value))
+    lines = [s for s in report.segments if lies_in(s, start, end)]
+    assumed = any(line.confidence is None for line in lines)
+    return {**entry, "assumed": True} if assumed else entry
 
 
 def _proved(report: VideoReport, model: str) -> VideoReport:
