@@ -1,7 +1,6 @@
 """Let a chat model write the report's texts from transcript, slide texts and key frames.
 
-Truth: every reply is a step of the journal, stored as it came before anything is read from it, so
-that a resume pays for nothing twice and a better reader can read it again.
+Truth: every reply is a step of the journal (`conversation`).
 Order: parts of the recording (map) -> one merged answer -> too long lists thinned out by number
 (reduce) -> translation of the lines. A cut answer is continued, an unreadable one asked for once
 more; what is still unusable then fails the task. A task that is run again after that asks anew: an
@@ -13,14 +12,11 @@ Raises: what `ChatClient` raises; PermanentError for a blocked or twice unreadab
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gs_video_report.engines.base import TaskContext
 from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import prompts, selection, translate
@@ -34,23 +30,17 @@ from gs_video_report.engines.llm.chunking import (
     transcript_lines,
 )
 from gs_video_report.engines.llm.merge import Window, continue_answer, merge_answers
-from gs_video_report.engines.llm.prices import TokenUse, today
-from gs_video_report.engines.llm.quota import Need, Spent, send_within
 from gs_video_report.engines.llm.tokens import TOKENS_PER_IMAGE, estimate_messages, estimate_tokens
-from gs_video_report.engines.openai.client import ChatClient
-from gs_video_report.engines.openai.errors import blocked
-from gs_video_report.engines.openai.options import Model
+from gs_video_report.engines.openai.conversation import MAX_TRIES, Conversation
+from gs_video_report.engines.openai.material import Material, Written
 from gs_video_report.engines.openai.request import Picture, Request
 from gs_video_report.errors import ArtifactMissing, FatalError, PermanentError
-from gs_video_report.report.model import Segment, Slide
+from gs_video_report.report.model import Slide
 from gs_video_report.report.timefmt import clock_long
 from gs_video_report.templates.loader import Template, render_prompt
 
-STEP_VERSION = 1
 WIDTH = 4
 """Requests of one task in flight."""
-MAX_TRIES = 20
-"""Answers to one request that are looked at, those of earlier runs included."""
 MAX_CONTINUATIONS = 3
 TRANSLATION_ROUNDS = 3
 MAX_BATCH_TOKENS = 2400
@@ -63,62 +53,24 @@ MIN_ROOM_TOKENS = 200
 MAX_PICTURE_BYTES = 4_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is known of the recording before a model sees it."""
-
-    title: str
-    file_name: str
-    duration_s: float
-    language: str
-    segments: tuple[Segment, ...]
-    slides: tuple[Slide, ...]
-    chapters: tuple[tuple[float, float, str], ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing was said and nothing can be read."""
-        return not self.segments and not any(slide.text for slide in self.slides)
-
-
-@dataclass(slots=True)
-class Written:
-    """What the model made of it."""
-
-    answer: Answer = field(default_factory=Answer)
-    translations: dict[int, str] = field(default_factory=dict)
-    """Place in the transcript, from 1, -> translation."""
-    pictures: int = 0
-    """Sent."""
-    parts: int = 0
-    used: tuple[str, ...] = ()
-    """Lists of the answer that stand in the report; what cannot be used is left out."""
-
-
 @dataclass(slots=True)
 class Composer:
     """One recording's conversation with a model."""
 
-    ctx: TaskContext
-    client: ChatClient
-    model: Model
-    bucket: str
-    usages: list[dict[str, Any]] = field(default_factory=list)
-    """Of every reply that the report rests on, journaled ones included."""
+    talk: Conversation
     _done: int = 0
     _total: int = 0
 
     async def write(self, material: Material) -> Written:
         """Everything the template asks for. Nothing to read gives an empty answer, no request."""
-        template = self.ctx.template
-        if material.is_empty and not (self.model.vision and material.slides):
+        template = self.talk.ctx.template
+        if material.is_empty and not (self.talk.model.vision and material.slides):
             return Written()
         schema = _schema(template)
         parts, room = self._parts(material, schema)
         batches = self._batches(material)
         self._total = len(parts) + len(batches)
-        self.ctx.progress("compose", 0, self._total)
+        self.talk.ctx.progress("compose", 0, self._total)
         asked = [self._part(material, part, len(parts), room, schema) for part in parts]
         written = Written(parts=len(parts), pictures=sum(len(a.keys) for a in asked))
         found = await bounded((self._answered(a) for a in asked), limit=WIDTH)
@@ -128,71 +80,9 @@ class Composer:
         written.translations = await self._translated(material, batches)
         return written
 
-    # --- requests -------------------------------------------------------------------------------
-
-    async def ask(
-        self, name: str, part: int, request: Request, more: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """The journaled reply to `request`; sent within the limits if it was never answered.
-
-        Raises: PermanentError when the content filter blocked it, and does so again now.
-        """
-        reply, _ = await self._reply(name, part, request, more or {})
-        return reply
-
-    async def _reply(
-        self, name: str, part: int, request: Request, more: dict[str, Any]
-    ) -> tuple[dict[str, Any], bool]:
-        """As `ask`, and whether the reply came just now, not from the journal."""
-        for number in range(MAX_TRIES):
-            again = {"again": number} if number else {}
-            reply, is_new = await self._journaled(name, part, request, more | again)
-            if not _is_blocked(reply):
-                return reply, is_new
-            if is_new:
-                break
-        raise blocked(self.client.options.host, request.model, reply["refusal"])
-
-    async def _journaled(
-        self, name: str, part: int, request: Request, more: dict[str, Any]
-    ) -> tuple[dict[str, Any], bool]:
-        """One step: the reply as it came, and whether it came just now."""
-        params = {
-            "v": STEP_VERSION,
-            "base_url": self.client.options.base_url,
-            "model": request.model,
-            "prompt": _digest([request.system, *request.turns]),
-            "template": self.ctx.template.sha256,
-            "schema": _digest(request.schema),
-            "temperature": self.client.options.temperature,
-            "max_tokens": request.max_tokens,
-            **more,
-        }
-        is_new = False
-
-        async def send() -> tuple[dict[str, Any], Spent]:
-            value = await self.client.chat(request, self.model.price, today())
-            usage = value["usage"]
-            return value, Spent(usage["tokens_in"], usage["tokens_out"], usage["usd"])
-
-        async def run() -> dict[str, Any]:
-            nonlocal is_new
-            is_new = True
-            told = partial(self.client.hint, request.model)
-            return await send_within(self.ctx, self.bucket, self._need(request), send, told)
-
-        reply: dict[str, Any] = await self.ctx.step(name, run, part=part, params=params)
-        self.usages.append(reply["usage"])
-        return reply, is_new
-
-    def _need(self, request: Request) -> Need:
-        use = TokenUse(request.tokens_in, request.max_tokens)
-        usd = 0.0 if self.model.price is None else self.model.price.cost(use, today())
-        return Need(use.tokens_in + use.tokens_out, usd)
-
     def _tick(self) -> None:
         self._done += 1
-        self.ctx.progress("compose", min(self._done, self._total), self._total)
+        self.talk.ctx.progress("compose", min(self._done, self._total), self._total)
 
     # --- parts ----------------------------------------------------------------------------------
 
@@ -200,7 +90,7 @@ class Composer:
         """Parts of the recording, and the tokens for transcript, slides and pictures of each."""
         room = self._room(material, schema)
         shown = sum(estimate_tokens(s.text) + 8 for s in material.slides if s.text)
-        pictures = len(material.slides) * TOKENS_PER_IMAGE if self.model.vision else 0
+        pictures = len(material.slides) * TOKENS_PER_IMAGE if self.talk.model.vision else 0
         reserve = min(shown, int(room * SLIDE_SHARE)) + min(pictures, int(room * IMAGE_SHARE))
         lines = transcript_lines(material.segments, (room - reserve) // 2)
         return split_parts(lines, room - reserve, material.duration_s), room
@@ -209,13 +99,13 @@ class Composer:
         empty = Part(1, 0.0, material.duration_s, ())
         system, user = self._texts(material, empty, 99, schema, "", "")
         overhead = estimate_messages([system, user]) + estimate_tokens(_compact(schema))
-        context = self.model.context_tokens
+        context = self.talk.model.context_tokens
         margin = MARGIN_TOKENS + int(context * MARGIN_SHARE)
-        room = context - self.model.answer_tokens - overhead - margin
+        room = context - self.talk.model.answer_tokens - overhead - margin
         if room < MIN_ROOM_TOKENS:
             raise FatalError(
-                f"the context of {self.model.name} ({context} tokens) is too small for the "
-                f"template {self.ctx.template.name}",
+                f"the context of {self.talk.model.name} ({context} tokens) is too small for the "
+                f"template {self.talk.ctx.template.name}",
                 hint="use a model that reads more, or tell its real limit: openai.context_tokens",
             )
         return room
@@ -230,17 +120,17 @@ class Composer:
         text = format_slides(slides, max(0, left - len(keys) * TOKENS_PER_IMAGE))
         system, user = self._texts(material, part, parts, schema, spoken, text)
         request = Request(
-            self.model.name, system, (("user", user),), self.model.answer_tokens, schema
+            self.talk.model.name, system, (("user", user),), self.talk.model.answer_tokens, schema
         )
         return _Asked(part.number, request, tuple(keys))
 
     def _pictures(self, slides: Sequence[Slide], room: int) -> list[tuple[float, str]]:
         """(time, key) of the key frames to send, evenly chosen."""
-        if not self.model.vision:
+        if not self.talk.model.vision:
             return []
         known = [(s.t_s, s.image_sha256) for s in slides if s.image_sha256]
         fit = max(0, int(room * 0.7)) // TOKENS_PER_IMAGE
-        count = min(len(known), self.client.options.max_images, fit)
+        count = min(len(known), self.talk.client.options.max_images, fit)
         return [known[n * len(known) // count] for n in range(count)]
 
     def _texts(
@@ -253,7 +143,7 @@ class Composer:
         shown: str,
     ) -> tuple[str, str]:
         """System and user text of one request."""
-        template = _promptable(self.ctx.template)
+        template = _promptable(self.talk.ctx.template)
         user = render_prompt(
             template,
             {
@@ -306,7 +196,7 @@ class Composer:
             extra["images"] = [key for _, key in asked.keys]
         for number in range(1, MAX_TRIES + 1):
             again = {"try": number} if number > 1 else {}
-            reply, is_new = await self._reply("compose", asked.number, request, extra | again)
+            reply, is_new = await self.talk.reply("compose", asked.number, request, extra | again)
             try:
                 return self._read(reply, request), request
             except AnswerError as error:
@@ -317,19 +207,19 @@ class Composer:
                 break
         times = "twice" if number == 2 else f"{number} times"
         raise PermanentError(
-            f"{problem}, {times} ({request.model} at {self.client.options.host})",
+            f"{problem}, {times} ({request.model} at {self.talk.client.options.host})",
             hint="use a larger model, or allow longer answers: openai.max_tokens",
         ) from problem
 
     def _once_more(self, request: Request) -> Request:
-        limit = max(request.max_tokens, self.model.context_tokens // 2 - request.tokens_in)
+        limit = max(request.max_tokens, self.talk.model.context_tokens // 2 - request.tokens_in)
         longer = min(request.max_tokens * 2, limit)
         role, text = request.turns[0]
         turns = ((role, f"{text}\n\n{prompts.MALFORMED}"),)
         return replace(request, turns=turns, max_tokens=longer)
 
     def _read(self, reply: dict[str, Any], request: Request) -> Answer:
-        found = answers.parse_answer(reply["text"], self.ctx.template, request.schema)
+        found = answers.parse_answer(reply["text"], self.talk.ctx.template, request.schema)
         return replace(found, segments=())  # the transcript is ours, whatever was sent back
 
     async def _continued(
@@ -341,7 +231,7 @@ class Composer:
         extra: dict[str, Any] = {"continue": number}
         if asked.keys:
             extra["images"] = [key for _, key in asked.keys]
-        reply = await self.ask("compose", asked.number, replace(request, turns=turns), extra)
+        reply = await self.talk.ask("compose", asked.number, replace(request, turns=turns), extra)
         try:
             more = self._read(reply, request)
         except AnswerError:
@@ -354,7 +244,7 @@ class Composer:
         def load() -> list[Picture]:
             found = []
             for t_s, key in keys:
-                data = self.ctx.cache.path(key).read_bytes()
+                data = self.talk.ctx.cache.path(key).read_bytes()
                 if len(data) <= MAX_PICTURE_BYTES:
                     found.append(Picture(f"Picture shown from {clock_long(t_s)}:", data))
             return found
@@ -368,19 +258,19 @@ class Composer:
 
     async def _selected(self, merged: Answer, material: Material) -> Answer:
         """The merged lists thinned out; a request that fails to choose changes nothing."""
-        room = self.model.context_tokens - selection.ANSWER_TOKENS - 400
+        room = self.talk.model.context_tokens - selection.ANSWER_TOKENS - 400
         kept: dict[str, tuple[int, ...]] = {}
-        groups = selection.bundles(selection.choices(merged, self.ctx.template), room)
+        groups = selection.bundles(selection.choices(merged, self.talk.ctx.template), room)
         for number, group in enumerate(groups):
             lists = [(c.key, c.description, c.texts) for c in group]
             request = Request(
-                self.model.name,
+                self.talk.model.name,
                 prompts.selection_system(),
                 (("user", prompts.selection_user(material.title, lists)),),
-                min(selection.ANSWER_TOKENS, self.model.answer_tokens),
+                min(selection.ANSWER_TOKENS, self.talk.model.answer_tokens),
                 selection.SCHEMA,
             )
-            reply = await self.ask("select", number, request)
+            reply = await self.talk.ask("select", number, request)
             kept |= selection.parse(reply["text"], group)
         return selection.apply(merged, kept)
 
@@ -388,13 +278,13 @@ class Composer:
 
     def needs_translation(self, material: Material) -> bool:
         """Whether readers of the template's language need the lines translated."""
-        target = self.ctx.template.language
+        target = self.talk.ctx.template.language
         if target == "source" or not material.segments:
             return False
         return not prompts.same_language(material.language, target)
 
     def _batch_tokens(self) -> int:
-        model = self.model
+        model = self.talk.model
         return min(int(model.answer_tokens * 0.8), model.context_tokens // 4, MAX_BATCH_TOKENS)
 
     def _batches(self, material: Material) -> tuple[translate.Batch, ...]:
@@ -420,11 +310,11 @@ class Composer:
     async def _batch(
         self, material: Material, number: int, batch: translate.Batch, round_: int
     ) -> dict[int, str]:
-        system = prompts.translation_system(self.ctx.template.language)
+        system = prompts.translation_system(self.talk.ctx.template.language)
         user = prompts.translation_user(material.title, batch.before, batch.lines)
-        tokens = min(self.model.answer_tokens, max(256, round(batch.answer_tokens * 1.25)))
-        request = Request(self.model.name, system, (("user", user),), tokens, translate.SCHEMA)
-        reply = await self.ask("translate", number, request, {"round": round_})
+        tokens = min(self.talk.model.answer_tokens, max(256, round(batch.answer_tokens * 1.25)))
+        request = Request(self.talk.model.name, system, (("user", user),), tokens, translate.SCHEMA)
+        reply = await self.talk.ask("translate", number, request, {"round": round_})
         if round_ == 1:
             self._tick()
         return translate.parse(reply["text"], batch)
@@ -436,10 +326,6 @@ class _Asked:
     request: Request
     """Without its pictures, which are loaded when it is sent."""
     keys: tuple[tuple[float, str], ...] = ()
-
-
-def _is_blocked(reply: dict[str, Any]) -> bool:
-    return reply["finish"] == "content_filter" or bool(reply["refusal"] and not reply["text"])
 
 
 def _schema(template: Template) -> dict[str, Any]:
@@ -462,7 +348,3 @@ def _size(answer: Answer) -> int:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

@@ -42,9 +42,11 @@ from gs_video_report.engines.llm.tokens import slide_tokens, transcript_tokens
 from gs_video_report.engines.local import LocalEngine, media_info
 from gs_video_report.engines.openai import audio as openai_audio
 from gs_video_report.engines.openai.client import require_openai
-from gs_video_report.engines.openai.compose import Composer, Material, Written
+from gs_video_report.engines.openai.compose import Composer
+from gs_video_report.engines.openai.conversation import Conversation
 from gs_video_report.engines.openai.errors import ContextTooLong
 from gs_video_report.engines.openai.keys import KeyInUse, KeyRing
+from gs_video_report.engines.openai.material import Material, Written
 from gs_video_report.engines.openai.notices import notices_of
 from gs_video_report.engines.openai.options import (
     DEFAULT_BASE_URL,
@@ -314,14 +316,15 @@ class OpenAIEngine:
             model = self._model
             composer = self._composer(ctx, key, model)
             try:
-                return await composer.write(material), composer.usages
+                return await composer.write(material), composer.talk.usages
             except ContextTooLong as error:
                 self._learn(model, error)
         composer = self._composer(ctx, key, self._model)
-        return await composer.write(material), composer.usages
+        return await composer.write(material), composer.talk.usages
 
     def _composer(self, ctx: TaskContext, key: KeyInUse, model: Model) -> Composer:
-        return Composer(ctx, key.client, model, self._keys.bucket(key, model.name))
+        bucket = self._keys.bucket(key, model.name)
+        return Composer(Conversation(ctx, key.client, model, bucket))
 
     def _learn(self, used: Model, error: ContextTooLong) -> None:
         told = error.data.get("context_tokens")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gs_video_report.engines.llm import citations, prompts
-from gs_video_report.engines.openai.compose import Material, Written
+from gs_video_report.engines.openai.material import Material, Written
 from gs_video_report.engines.openai.options import Model, OpenAIOptions
 from gs_video_report.report.model import Notice, VideoReport
 from gs_video_report.templates.loader import Template
