@@ -151,7 +151,7 @@ def test_of_two_commands_that_rebuild_a_damaged_database_none_moves_the_others_a
 async def test_a_database_that_another_process_has_open_is_not_moved_aside(scene: Scene) -> None:
     damaged(scene)
     before = scene.database.read_bytes()
-    place = await PlaceLock.take(scene.database)
+    place = await PlaceLock.take(scene.database, 1.0)
     code = scene.gsvr("batch", "process", "--resume-from", "latest", "--progress", "none")
     place.close()
     assert code == ExitCode.LOCKED, last_words(scene)
