@@ -47,6 +47,33 @@ def test_limit_of_the_container_bounds_the_memory(group: Path) -> None:
     assert machine.memory_total_bytes() == 80_000_000
 
 
+def test_pages_of_files_that_were_read_are_free_memory(group: Path) -> None:
+    """Pins: reading videos filled the page cache, and then there seemed to be no memory left."""
+    (group / "memory.max").write_text("80000000\n")
+    (group / "memory.current").write_text("79000000\n")
+    (group / "memory.stat").write_text(
+        "anon 25000000\nfile 54000000\ninactive_file 50000000\nactive_file 4000000\n"
+    )
+    assert machine.memory_available_bytes() == 51_000_000
+
+
+def test_pages_of_files_are_free_in_the_older_control_groups(group: Path) -> None:
+    (group / "memory" / "memory.limit_in_bytes").write_text("80000000\n")
+    (group / "memory" / "memory.usage_in_bytes").write_text("79000000\n")
+    (group / "memory" / "memory.stat").write_text(
+        "inactive_file 1\ntotal_cache 54000000\ntotal_inactive_file 50000000\n"
+    )
+    assert machine.memory_available_bytes() == 51_000_000
+
+
+def test_more_idle_pages_than_memory_in_use_give_no_more_than_the_limit(group: Path) -> None:
+    """The two files are read one after the other, while the numbers change."""
+    (group / "memory.max").write_text("80000000\n")
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.stat").write_text("inactive_file 2000000\n")
+    assert machine.memory_available_bytes() == 80_000_000
+
+
 def test_no_limit_means_the_machine(group: Path) -> None:
     unlimited = machine.memory_total_bytes()
     (group / "memory.max").write_text("max\n")

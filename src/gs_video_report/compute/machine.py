@@ -1,6 +1,10 @@
 """What this machine, or this container, has for us: cores and memory.
 
 Truth: the scheduler's affinity mask, the control group's quota, and psutil, whichever is least.
+Of the memory that a control group has charged, file pages that nobody has touched lately are free:
+the kernel drops them when memory is needed, and reading videos fills all the room with them.
+Source: the "working set" by which Kubernetes evicts pods (cAdvisor, `setMemoryStats`: usage minus
+inactive file pages); `docker stats` shows the same.
 Never: fails; a file that is not there means "no limit known".
 """
 
@@ -54,9 +58,9 @@ def memory_total_bytes() -> int:
 def oom_kills() -> int | None:
     """Processes the kernel has killed for lack of memory since boot; None where unknown."""
     counts = [
-        _counter(Path("/proc/vmstat")),
-        _counter(_CGROUP2 / "memory.events"),
-        _counter(_CGROUP1_MEMORY / "memory.oom_control"),
+        _counter(Path("/proc/vmstat"), "oom_kill"),
+        _counter(_CGROUP2 / "memory.events", "oom_kill"),
+        _counter(_CGROUP1_MEMORY / "memory.oom_control", "oom_kill"),
     ]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
@@ -102,18 +106,25 @@ def _cpu_quota() -> float | None:
 
 
 def _cgroup_memory_room() -> int | None:
-    for limit_file, usage_file in (
-        (_CGROUP2 / "memory.max", _CGROUP2 / "memory.current"),
-        (_CGROUP1_MEMORY / "memory.limit_in_bytes", _CGROUP1_MEMORY / "memory.usage_in_bytes"),
+    """Bytes below the limit of the control group, its idle page cache counted as free."""
+    for folder, limit_name, usage_name, idle_name in (
+        (_CGROUP2, "memory.max", "memory.current", "inactive_file"),
+        (
+            _CGROUP1_MEMORY,
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
     ):
-        limit, usage = _first_int(limit_file), _first_int(usage_file)
+        limit, usage = _first_int(folder / limit_name), _first_int(folder / usage_name)
         if limit is not None and usage is not None and limit < _UNLIMITED:
-            return limit - usage
+            idle = _counter(folder / "memory.stat", idle_name) or 0
+            return limit - max(0, usage - idle)
     return None
 
 
-def _counter(path: Path) -> int | None:
-    found = re.search(r"^oom_kill (\d+)$", _read(path) or "", re.MULTILINE)
+def _counter(path: Path, name: str) -> int | None:
+    found = re.search(rf"^{name} (\d+)$", _read(path) or "", re.MULTILINE)
     return int(found[1]) if found else None
 
 
