@@ -37,6 +37,10 @@ __all__ = [
     "parse_value",
 ]
 
+_YAML_HINT = (
+    "each option is a line `name: value`, and those of a section stand indented below its name; "
+    "gsvr config init --help tells how to get a commented file"
+)
 _NOT_OPTIONS = frozenset({"GSVR_CONFIG", "GSVR_TEST_MEDIA"})
 
 
@@ -328,10 +332,14 @@ def _files(loader: _Loader, config_file: str | Path | None) -> list[Path]:
 
 
 def _error(problems: list[str]) -> ConfigError:
+    from gs_video_report.config_files import NOT_YAML
+
+    hint = _YAML_HINT if any(NOT_YAML in problem for problem in problems) else ""
     if len(problems) == 1:
-        return ConfigError(problems[0], problems=problems)
+        return ConfigError(problems[0], hint=hint, problems=problems)
     lines = "".join(f"\n  {problem}" for problem in problems)
-    return ConfigError(f"{len(problems)} problems in the configuration:{lines}", problems=problems)
+    text = f"{len(problems)} problems in the configuration:{lines}"
+    return ConfigError(text, hint=hint, problems=problems)
 
 
 def config_template() -> str:

@@ -23,6 +23,8 @@ from gs_video_report.config_options import (
 
 PROJECT_FILE = "gsvr.yaml"
 MAX_FILE_BYTES = 1 << 20
+NOT_YAML = "not valid YAML"
+"""In the sentence about a file whose lines cannot be read at all."""
 _PLAIN_TAG = "tag:yaml.org,2002:"
 _NULL_TAG = "tag:yaml.org,2002:null"
 
@@ -120,7 +122,7 @@ def _yaml_place(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
     line = f":{mark.line + 1}" if mark is not None else ""
-    return f"{line}: not valid YAML ({what})"
+    return f"{line}: {NOT_YAML} ({what})"
 
 
 def _is_null(node: Any) -> bool:

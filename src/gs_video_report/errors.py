@@ -292,7 +292,10 @@ class BlockedAddressError(PermanentError):
     """An address that leads to a private network, which downloads may not reach."""
 
     code = "E_BLOCKED_ADDRESS"
-    default_hint = "if you trust the host, add it to download: allow_private_hosts: [HOST]"
+    default_hint = (
+        "if you trust the host, add this line to your configuration: "
+        "download: {allow_private_hosts: [HOST]}"
+    )
 
 
 class ContentBlocked(PermanentError):
@@ -360,7 +363,10 @@ class OutputNotWritable(FatalError):
     """The output folder cannot be created or written."""
 
     code = "E_OUTPUT_NOT_WRITABLE"
-    default_hint = "choose another folder with --output, or change its permissions"
+    default_hint = (
+        "make the folder writable and repeat the command; a new batch can write to another one: "
+        "gsvr batch process --output FOLDER"
+    )
 
 
 class DatabaseError(FatalError):
@@ -391,7 +397,10 @@ class DatabaseReadOnly(DatabaseError):
     """The database file or its folder cannot be written."""
 
     code = "E_DATABASE_READ_ONLY"
-    default_hint = "make the file and its folder writable, or use another file with --db"
+    default_hint = (
+        "make the file, those beside it that end in -wal and -shm, and their folder writable, or "
+        "use another file with --db"
+    )
 
 
 class DatabaseOnNetwork(DatabaseError):

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from gs_video_report.config_values import (
     parse_size,
 )
 from gs_video_report.errors import ConfigError, ExitCode
+from gs_video_report.media.web.net_guard import blocked
 
 
 @pytest.fixture
@@ -311,6 +313,21 @@ def test_an_empty_file_changes_nothing(home: Path, content: bytes) -> None:
     config = load(home)
     assert {config.origin(o.name).rank for o in OPTIONS} == {Rank.DEFAULT}
     assert config.files == (home / "work/gsvr.yaml",)
+
+
+def test_a_file_that_is_no_yaml_is_told_with_the_way_to_write_it(home: Path) -> None:
+    (home / "work/gsvr.yaml").write_text("download: allow_private_hosts: [127.0.0.1]\n", "utf-8")
+    with pytest.raises(ConfigError, match=":1: not valid YAML") as caught:
+        load(home)
+    assert caught.value.hint.startswith("each option is a line `name: value`")
+
+
+def test_what_the_hint_about_private_addresses_offers_is_read(home: Path) -> None:
+    line = blocked("127.0.0.1", ip_address("127.0.0.1")).hint
+    line = line.partition("configuration: ")[2].partition(" and then: ")[0]
+    (home / "work/gsvr.yaml").write_text(line + "\n", "utf-8")
+    config = load(home)
+    assert config.download_options() == {"allow_private_hosts": ["127.0.0.1"]}
 
 
 def test_a_scalar_means_what_is_written_not_what_yaml_makes_of_it(home: Path) -> None:

@@ -93,9 +93,9 @@ def test_addresses_that_are_not_of_the_public_internet(address: str, kind: str) 
 def test_what_the_hint_offers_is_yaml_that_allows_the_host(address: str) -> None:
     """`[::1]` is a mapping to YAML."""
     error = blocked(address, ipaddress.ip_address(address))
-    found = re.search(r"(allow_private_hosts: \[.*?\]),", error.hint)
+    found = re.search(r"configuration: (.+) and then: ", error.hint)
     assert found
-    words = yaml.safe_load(found[1])["allow_private_hosts"]
+    words = yaml.safe_load(found[1])["download"]["allow_private_hosts"]
     assert NetPolicy(tuple(words)).allows(address, ipaddress.ip_address(address))
 
 

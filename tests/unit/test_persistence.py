@@ -70,6 +70,32 @@ async def test_missing_database_is_not_created_when_only_reading(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_an_empty_file_is_no_database_yet_and_becomes_one(tmp_path: Path) -> None:
+    """Pins: what a full disk left at the first start was told to have an older format, 0."""
+    path = tmp_path / "gsvr.db"
+    path.touch()
+    with pytest.raises(NotFoundError, match="is empty: there is no database yet"):
+        await Database.open(path, create=False, read_only=True)
+    await (await Database.open(path)).close()
+    await (await Database.open(path, create=False, read_only=True)).close()
+
+
+async def test_looking_into_a_file_that_may_not_be_written_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pins: a -shm with the permissions of the file stayed, and barred the way after a chmod."""
+    path = tmp_path / "gsvr.db"
+    await (await Database.open(path)).close()
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)  # also for root
+    async with await Database.open(path, create=False, read_only=True) as db:
+        assert await db.read("SELECT count(*) FROM batches")
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    path.chmod(0o644)
+    await (await Database.open(path)).close()
+
+
 async def test_read_only_database_refuses_to_write(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     async with await Database.open(path) as db, await Database.open(path, read_only=True) as ro:

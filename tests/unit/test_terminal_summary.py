@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_address
 
 import pytest
 
 from gs_video_report.batch.data_models import BatchCounts, BatchResult, BatchStatus, TaskError
 from gs_video_report.batch.progress.snapshot import Snapshot
 from gs_video_report.batch.progress_monitor import ProgressMonitor
+from gs_video_report.media.web.net_guard import blocked
 from gs_video_report.terminal.failures import failure_lines, group_failures
 from gs_video_report.terminal.styles import width
 from gs_video_report.terminal.summary import (
@@ -185,3 +187,13 @@ def test_a_stop_tells_its_advice_money_in_doubt_and_remarks_to_people_and_script
     assert value["hint"] == "see: gsvr batch show 7f3a91c2"
     assert (value["usd_in_doubt"], value["usd_held"]) == (0.038, 0.5)
     assert value["remarks"] == ["gemini: key 1 of 2 is set aside"]
+
+
+def test_the_fix_of_private_addresses_names_every_host_and_only_those_that_can_be_allowed() -> None:
+    """Pins: the hint of the first one stood for all, also for those that nothing allows."""
+    addresses = ["127.0.0.1", "10.0.0.7", "169.254.169.254", "::1", "0.0.0.0", "10.0.0.7"]
+    errors = [(f"http://{a}/a.mp4", blocked(a, ip_address(a))) for a in addresses]
+    never, offered = group_failures(errors)
+    assert (never.count, offered.count) == (2, 4)
+    assert "allow_private_hosts" not in never.hint
+    assert "download: {allow_private_hosts: [127.0.0.1, 10.0.0.7, '::1']}" in offered.hint

@@ -5,6 +5,7 @@ Pure: values in, lines out. The most frequent cause stands last, nearest to the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -14,7 +15,12 @@ from gs_video_report.terminal.styles import clean, cut_middle, number, pad, pain
 SAMPLE_NAMES = 3
 """Names shown per cause."""
 _MAX_GROUPS = 50
+_MAX_HOSTS = 20
+"""Hosts that one hint names."""
 _OTHER = "other errors"
+_BLOCKED = "E_BLOCKED_ADDRESS"
+_HOSTS = re.compile(r"(allow_private_hosts: \[)([^\]]*)(\])")
+"""The part of a hint that allows hosts."""
 
 CAUSES: dict[str, str] = {
     "E_EMPTY_FILE": "empty file",
@@ -83,20 +89,38 @@ class FailureGroup:
 
 
 def group_failures(failed: Iterable[tuple[str, ErrorLike]]) -> tuple[FailureGroup, ...]:
-    """Group (name, error) pairs by cause, the most frequent last.
+    """Group (name, error) pairs by cause, the most frequent last; each group has one remedy.
 
     Memory is bounded: a few names per cause, and at most 50 causes (the rest are "other errors").
     """
-    groups: dict[tuple[str, str], FailureGroup] = {}
+    groups: dict[tuple[str, str, str], FailureGroup] = {}
     for name, error in failed:
         cause = cause_of(name, error)
-        key = (error.code, cause)
+        key = (error.code, cause, _remedy(error))
         if key not in groups and len(groups) >= _MAX_GROUPS:
-            key, cause = ("E_OTHER", _OTHER), _OTHER
+            key, cause = ("E_OTHER", _OTHER, ""), _OTHER
         old = groups.get(key) or FailureGroup(key[0], cause, 0, error.hint, ())
         names = old.names if len(old.names) >= SAMPLE_NAMES else (*old.names, name)
-        groups[key] = replace(old, count=old.count + 1, names=names)
+        hint = _with_hosts(old.hint, error.hint) if key[2] else old.hint
+        groups[key] = replace(old, count=old.count + 1, names=names, hint=hint)
     return tuple(sorted(groups.values(), key=lambda group: (group.count, group.cause)))
+
+
+def _remedy(error: ErrorLike) -> str:
+    """What tells groups of one cause apart: of refused addresses, some can be allowed and some
+    cannot. Empty for all other errors."""
+    if error.code != _BLOCKED:
+        return ""
+    return _HOSTS.sub(r"\1\3", error.hint) or _BLOCKED
+
+
+def _with_hosts(hint: str, other: str) -> str:
+    """`hint`, with the hosts that `other` allows among those that it allows, as far as they fit."""
+    mine, more = _HOSTS.search(hint), _HOSTS.search(other)
+    if mine is None or more is None:
+        return hint
+    hosts = list(dict.fromkeys([*mine[2].split(", "), *more[2].split(", ")]))[:_MAX_HOSTS]
+    return f"{hint[: mine.start(2)]}{', '.join(hosts)}{hint[mine.end(2) :]}"
 
 
 def cause_of(name: str, error: ErrorLike) -> str:

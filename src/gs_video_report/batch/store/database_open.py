@@ -151,6 +151,9 @@ def _use_wal(connection: sqlite3.Connection, busy_timeout_s: float) -> None:
 async def open_reader(
     file: Path, busy_timeout_s: float, *, migrated: bool, untouched: bool = False
 ) -> aiosqlite.Connection:
+    # Who may not write the file must leave none beside it: SQLite would give a -shm the same
+    # permissions, and it would bar the way after those of the file are mended.
+    untouched = untouched or not os.access(file, os.W_OK)
     if untouched and not file.with_name(file.name + "-wal").exists():
         return await _connect_reader(file, busy_timeout_s, "ro&immutable=1", migrated=migrated)
     try:
@@ -227,6 +230,11 @@ def _check_ours(connection: sqlite3.Connection, file: Path) -> None:
 
 
 def _check_readable_version(connection: sqlite3.Connection, file: Path) -> None:
+    if _marks(connection) == (0, False, 0):
+        raise NotFoundError(
+            f"{file}: is empty: there is no database yet",
+            hint="process a batch first; it makes its database in this file",
+        )
     _check_ours(connection, file)
     version = _pragma(connection, "user_version")
     if version < sql.schema_version():

@@ -262,8 +262,8 @@ def blocked(host: str, address: Address) -> BlockedAddressError:
     kind = danger(address)
     word = f"'{host}'" if ":" in host else host  # plain YAML reads ::1 as a mapping
     hint = (
-        "if you trust it, add it to your configuration: "
-        f"download: allow_private_hosts: [{word}], then: gsvr batch retry latest --failed"
+        "if you trust it, add this line to your configuration: "
+        f"download: {{allow_private_hosts: [{word}]}} and then: gsvr batch retry latest --failed"
     )
     if kind in _NEVER_OFFERED:
         hint = "no video is at such an address; check the list, and where it comes from"
