@@ -77,12 +77,13 @@ def play_live(
     parallel: int = 4,
     terminal: Terminal | None = None,
     env: dict[str, str] | None = None,
+    columns: int = 80,
 ) -> tuple[Play, Terminal]:
     target = terminal or Terminal()
     play = make_play(
         count,
         parallel,
-        lambda clock: LivePrinter(target, env=env or {}, now=clock.wall, size=(80, 24)),
+        lambda clock: LivePrinter(target, env=env or {}, now=clock.wall, size=(columns, 24)),
         tick_s=20.0,
     )
     return play, target
@@ -314,10 +315,10 @@ def test_the_cursor_is_hidden_while_drawing_and_given_back() -> None:
 
 
 def test_hostile_names_are_printed_and_not_obeyed() -> None:
-    play, terminal = play_live(8)
+    play, terminal = play_live(8, columns=160)
     play.run()
     text = "\n".join(all_lines(read_back(terminal.text, 200)))
-    assert "[bold red]talk[/]" in text or "[bold" in text
+    assert "guest [bold red]talk[/] on parsing.mp4" in text
     assert "evil\\nname.mp4" in text
     assert "\x1b[2J" not in terminal.text
 
