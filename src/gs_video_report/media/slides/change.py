@@ -38,6 +38,8 @@ _WIDE, _HIGH = WIDTH // COLUMNS, HEIGHT // ROWS
 _EDGES = tuple(range(0, WIDTH, _WIDE))
 LEVELS = 20
 """Gray levels (of 255) a pixel must move to count."""
+FINE_LEVELS = 8
+"""Gray levels (of 255) that no coding of the same page changes a pixel of a sample by."""
 CELL_SHARE = 0.03
 """Part of a cell's pixels that must count."""
 MIN_CELLS = 3
@@ -414,6 +416,16 @@ class SlideDetector:
             return False
         found = compare(self._shown, gray, self._content_now(), changed & clear)
         return int(((found.lost | found.gained) & clear).sum()) < MIN_CELLS
+
+    def differ(self, one: Gray, other: Gray) -> bool:
+        """Whether two pictures differ, be it in a single letter, but for what always moves."""
+        import numpy as np
+
+        far = cells(np.maximum(one, other) - np.minimum(one, other)).max(axis=1) > FINE_LEVELS
+        changed = far.reshape(ROWS, COLUMNS)
+        if self._activity is not None:
+            changed &= ~self._activity.busy()
+        return bool(changed.any())
 
     def agree(self, gray: Gray, later: Gray) -> bool:
         """Whether two pictures show the same but for what always moves: nothing that one of them

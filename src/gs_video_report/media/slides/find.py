@@ -65,6 +65,7 @@ def find_slides(path: str, out_dir: str, params: SlideParams) -> SlideFind:
             raise CorruptMediaError(f"{display_name(path)}: none of its pictures can be decoded")
         short = _ends_early(path, reader, sampler.end_s)
         sampler.finish(sampler.end_s if short else max(sampler.end_s, reader.whole_s))
+        sampler.write(reader.exactly)
     return SlideFind(
         tuple(writer.slides),
         sampler.samples,

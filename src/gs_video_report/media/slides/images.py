@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gs_video_report.errors import from_os_error
+from gs_video_report.media.slides.exact import Origin
 
 CAMERA_MOVES = 0.24
 """Part of the cells that moves in most samples of a talking head or a film."""
@@ -63,6 +64,10 @@ class OpenSlide:
     t_s: float
     kind: str
     frame: Any
+    gray: Any = None
+    """The sample of `frame`."""
+    origin: Origin | None = None
+    """Where `frame` comes from, when packets were left out before it."""
     builds: int = 0
     moving: int = 0
     """Samples in which much of the picture moved."""

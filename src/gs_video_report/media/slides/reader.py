@@ -15,6 +15,7 @@ from typing import Any
 
 from gs_video_report.media.container import keep_only, limit_threads, read_packets
 from gs_video_report.media.probe import start_time_s
+from gs_video_report.media.slides.exact import Origin, Trust, origin_of
 from gs_video_report.progress import report
 
 _REPORT_S = 0.5
@@ -73,6 +74,7 @@ class Reader:
     _tick: tuple[int, int] = (0, 1)
     """Time base, seconds: of what is over what; two integers divide as exactly as a fraction, and
     many times as fast."""
+    _trust: Trust = field(default_factory=Trust)
     _dirty: bool = False
     _gaps: bool = False
     _waiting: list[Any] = field(default_factory=list)
@@ -151,6 +153,11 @@ class Reader:
     def _seconds(self, stamp: int) -> float:
         return max(0.0, stamp * self._tick[0] / self._tick[1] + self._shift_s)
 
+    @property
+    def is_busy(self) -> bool:
+        """The decoder may hold pictures: it must not start elsewhere before `rest()`."""
+        return self._dirty
+
     def picture(self, packet: Any) -> Any:
         """The frame of a key packet, decoded on its own; None when that fails.
 
@@ -165,6 +172,32 @@ class Reader:
         context.flush_buffers()
         whole = [each for each in frames if not each.is_corrupt and each.pict_type == _INTRA]
         return whole[0] if whole and len(whole) == len(frames) else None
+
+    def exactly(self, frame: Any, origin: Origin) -> Any:
+        """The same picture without packets left out; `frame` itself when that fails.
+
+        What was decoded before must have been asked for with `rest()`."""
+        import av
+
+        needed = origin.needed(frame.pts)
+        if not needed or not self._trust.must_try(origin):
+            return frame
+        context = self.stream.codec_context
+        try:
+            frames = [each for packet in needed for each in context.decode(packet)]
+            frames += self._held()
+        except av.error.FFmpegError:
+            frames = []
+        context.flush_buffers()
+        found = (each for each in frames if each.pts == frame.pts and not each.is_corrupt)
+        exact = next(found, frame)
+        self._trust.tried(origin, same=_same(exact, frame))
+        return exact
+
+    def origin(self, packets: list[Any], decoded: Iterable[Any], *, forward: bool) -> Origin:
+        """Of the frames of a group of which only `decoded` is decoded; see `Origin`."""
+        extradata = self.stream.codec_context.extradata
+        return origin_of(packets, decoded, extradata, forward=forward)
 
     def _held(self) -> list[Any]:
         """The frames that the decoder holds back to put them in order."""
@@ -247,6 +280,12 @@ class Reader:
             self._shift_s += self._last_s + self._frame_s - t_s
             return self._last_s + self._frame_s
         return max(0.0, t_s)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """All pixels are equal."""
+    planes = zip(one.planes, other.planes, strict=True)
+    return all(bytes(a) == bytes(b) for a, b in planes)
 
 
 def _stamp(frame: Any) -> int:

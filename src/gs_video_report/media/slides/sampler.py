@@ -8,6 +8,7 @@ Never: holds more than a second of frames; decodes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from gs_video_report.media.slides.change import (
     SlideDetector,
     cells_changed,
 )
+from gs_video_report.media.slides.exact import Origin
 from gs_video_report.media.slides.images import CAMERA_MOVES, OpenSlide, SlideParams, SlideWriter
 
 _BETWEEN_S = 0.2
@@ -49,18 +51,22 @@ class Sampler:
     """Since when the present frame is on screen."""
     _sampled_s: float = float("-inf")
     _frame: Any = None
+    _origin: Origin | None = None
     _between: list[tuple[float, Any]] = field(default_factory=list)
     """Frames since the last sample, thinned out, to find when a change began."""
     _gray: Any = None
     _gray_of: Any = None
     _now: OpenSlide | None = None
+    _ended: list[tuple[OpenSlide, float]] = field(default_factory=list)
+    """Slides that have ended and are not written yet, with their ends."""
 
-    def feed(self, t_s: float, frame: Any) -> None:
-        """One decoded frame, shown from `t_s` on."""
+    def feed(self, t_s: float, frame: Any, origin: Origin | None = None) -> None:
+        """One decoded frame, shown from `t_s` on; `origin`: of one before which packets were left
+        out."""
         if self._due_s is None:
             self._due_s = t_s
         self._catch_up(t_s)
-        self._frame, self._shown_s = frame, t_s
+        self._frame, self._shown_s, self._origin = frame, t_s, origin
         if not self._between or t_s - self._between[-1][0] >= _BETWEEN_S:
             self._between.append((t_s, frame))
 
@@ -68,8 +74,8 @@ class Sampler:
         """All frames were fed; the last one stays on screen until `until_s`."""
         self._catch_up(until_s)
         if self._now is not None:
-            self._follow(self._detector.finish(until_s), self._frame)
-            self.writer.write(self._now, max(until_s, self._now.t_s))
+            self._follow(self._detector.finish(until_s))
+            self._ended.append((self._now, max(until_s, self._now.t_s)))
             self._now = None
 
     def shown_until(self, end_s: float) -> None:
@@ -141,7 +147,7 @@ class Sampler:
         if self._frame is not self._gray_of:
             self._gray, self._gray_of = self._thumbnail.of(self._frame), self._frame
         began_s = t_s if last is None else self._began(last, t_s)
-        self._follow(self._detector.feed(t_s, self._gray, began_s), self._frame)
+        self._follow(self._detector.feed(t_s, self._gray, began_s))
         self._between = self._between[-1:]
         self.samples += 1
         self._sampled_s = t_s
@@ -160,21 +166,41 @@ class Sampler:
                 return at_s
         return t_s
 
-    def _follow(self, seen: Seen, frame: Any) -> None:
+    def write(self, exactly: Callable[[Any, Origin], Any] | None) -> None:
+        """Write the pictures of all slides that have ended.
+
+        `exactly`: gives a frame as it was recorded, from the one at hand and its origin; `None`:
+        the decoder cannot be asked now, and the frame at hand must do.
+        """
+        for slide, end_s in self._ended:
+            if slide.origin is not None and exactly is not None:
+                slide.frame = exactly(slide.frame, slide.origin)
+            self.writer.write(slide, end_s)
+        self._ended.clear()
+
+    def _keep(self, slide: OpenSlide) -> None:
+        """Take the present frame for the picture of `slide`, unless the one that is there shows
+        the same, but for what always moves, and is easier to get as it was recorded."""
+        easier = self._origin is not None and slide.origin in (None, self._origin)
+        if easier and not self._detector.differ(slide.gray, self._gray):
+            return
+        slide.frame, slide.gray, slide.origin = self._frame, self._gray, self._origin
+
+    def _follow(self, seen: Seen) -> None:
         if seen.change in _KINDS:
             t_s, kind = seen.t_s, _KINDS[seen.change]
             if self._now is not None and t_s - self._now.t_s >= _SHORTEST_S:
-                self.writer.write(self._now, t_s)
+                self._ended.append((self._now, t_s))
             elif self._now is not None:  # what was there for a moment only was no slide
                 t_s = self._now.t_s
                 kind = self._now.kind if seen.change is Change.REPLACED else kind
-            self._now = OpenSlide(t_s, kind, frame)
+            self._now = OpenSlide(t_s, kind, self._frame, self._gray, self._origin)
         elif self._now is not None:
             self._now.builds += seen.change is Change.BUILD
             self._now.samples += 1
             self._now.moving += seen.moving > CAMERA_MOVES
             if seen.keep:
-                self._now.frame = frame
+                self._keep(self._now)
 
 
 def _duration_s(frame: Any) -> float:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gs_video_report.media.slides.change import cells_changed
+from gs_video_report.media.slides.exact import Origin
 from gs_video_report.media.slides.packets import LAST_S, Evidence, backward, weigh
 from gs_video_report.media.slides.reader import Group, Reader
 from gs_video_report.media.slides.sampler import Sampler
@@ -39,6 +40,8 @@ class Skimmer:
 
     reader: Reader
     sampler: Sampler
+    _origin: Origin | None = None
+    """Of the frames that are decoded now, where packets are left out."""
     _next: _Look | None = None
     """The key frame of the group that comes."""
     _blind: bool = False
@@ -50,6 +53,10 @@ class Skimmer:
 
     def take(self, group: Group) -> None:
         """Look at one group as closely as it needs; damaged ones are decoded packet by packet."""
+        self._look_at(group)
+        self.sampler.write(None if self.reader.is_busy else self.reader.exactly)
+
+    def _look_at(self, group: Group) -> None:
         inside, self._inside = self._inside, group.cut
         if not self.reader.stamped or self._blind or not group.sound:
             self._feed_all(group.packets)
@@ -58,6 +65,7 @@ class Skimmer:
             self._feed_part(group, inside)
             return
         self._feed(self.reader.rest())
+        self._origin = None
         first = self._look(group.packets[0])
         after = None if group.next_key is None else self._look(group.next_key)
         self._next = after
@@ -82,13 +90,15 @@ class Skimmer:
 
     def _feed(self, frames: Any) -> None:
         for t_s, frame in frames:
-            self.sampler.feed(t_s, frame)
+            self.sampler.feed(t_s, frame, self._origin)
 
     def _feed_all(self, packets: list[Any]) -> None:
+        self._origin = None
         self._feed(self.reader.decode(packets))
 
     def _feed_part(self, group: Group, inside: bool) -> None:
         """A part of a long group: no key frame at its end tells whether something changed."""
+        self._origin = None
         if not inside:
             self._feed(self.reader.rest())
             self._key_bytes = group.packets[0].size
@@ -111,6 +121,7 @@ class Skimmer:
         return [self.reader.time_of(packet) or 0.0 for packet in group.packets]
 
     def _skim(self, group: Group, first: _Look, after: _Look | None) -> None:
+        whole = group.packets
         free, needed = backward(self._times(group))
         if self.reader.copies_gaps and free:
             group, needed = _without(group, free, needed)
@@ -124,8 +135,10 @@ class Skimmer:
             self.sampler.pause(after.t_s)
             return
         if self.reader.copies_gaps and evidence.mostly_still:
-            self._feed_live(group, evidence)
+            self._feed_live(group, evidence, whole)
         else:
+            if len(group.packets) < len(whole):
+                self._origin = self.reader.origin(whole, group.packets, forward=True)
             self._feed_until_calm(group, evidence, after)
 
     def _weigh(
@@ -145,9 +158,10 @@ class Skimmer:
             return False
         return self.sampler.explains(after.gray)
 
-    def _feed_live(self, group: Group, evidence: Evidence) -> None:
-        wanted = sorted({0, *evidence.with_lead_in(_LEAD_IN)})
-        self._feed(self.reader.decode((group.packets[at] for at in wanted), gaps=True))
+    def _feed_live(self, group: Group, evidence: Evidence, whole: list[Any]) -> None:
+        chosen = [group.packets[at] for at in sorted({0, *evidence.with_lead_in(_LEAD_IN)})]
+        self._origin = self.reader.origin(whole, chosen, forward=False)
+        self._feed(self.reader.decode(chosen, gaps=True))
         self._feed(self.reader.rest())
 
     def _feed_until_calm(self, group: Group, evidence: Evidence, after: _Look | None) -> None:
