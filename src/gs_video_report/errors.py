@@ -505,6 +505,7 @@ class InputListError(UsageError):
     """The input list itself cannot be read (single bad rows are problems, not errors)."""
 
     code = "E_INPUT_LIST"
+    default_hint = "mend the list in an editor or a spreadsheet program, then run the command again"
 
 
 class InputPathError(UsageError):

@@ -145,6 +145,25 @@ def test_absurd_time_stamps_lay_no_endless_silence(tmp_path: Path, out: Path) ->
     assert probe(str(path)).problems == ("duration_implausible",)
 
 
+def test_a_sound_of_an_impossible_rate_is_damage_and_takes_no_memory(
+    tmp_path: Path, out: Path
+) -> None:
+    """Regression: a header with 1.9 GHz made the resampler take 1.5 GB."""
+    path = media_file(tmp_path / "a.wav", sounds=[tones(1)], codec="pcm_u8")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"fmt ") + 12
+    assert int.from_bytes(data[at : at + 4], "little") == RATE
+    data[at : at + 4] = (0x72001F40).to_bytes(4, "little")
+    path.write_bytes(data)
+    pid = os.fork()
+    if pid == 0:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        track = extract_audio(str(path), str(out))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used
+        os._exit(0 if grown < 100_000 and track.samples == 0 and track.bad_packets else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 def test_a_plausible_jump_of_the_clock_is_kept_as_silence(tmp_path: Path, out: Path) -> None:
     track = extract_audio(str(jumping_file(tmp_path / "pause.mkv", 60)), str(out))
     assert heard_seconds(read_pcm(out)[60 * 16_000 :], 4) == [None, None, 2, 3]

@@ -42,6 +42,9 @@ _LATEST_S = 48 * 3600.0
 """No silence is laid behind this, whatever is declared."""
 _MAX_GAPS = 1_000
 _REPORT_S = 0.5
+_HIGHEST_RATE = 3_000_000
+"""Hz; no recorder goes higher. The resampler's filter grows with the rate: the two thousand million
+hertz of a damaged header took 1.5 GB."""
 _AV_TIME_BASE = 1_000_000
 
 
@@ -163,6 +166,9 @@ class _Decoder:
     def _place(self, frame: Any, file: BinaryIO) -> None:
         import av
 
+        if not 0 < frame.sample_rate <= _HIGHEST_RATE:
+            self._bad_packets += 1
+            return
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         stamp = self._stamp(frame)
         if shape != self._shape or not self._timeline.continues(stamp, self._lost):
