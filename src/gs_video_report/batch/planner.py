@@ -4,7 +4,8 @@ Rules: the same inputs, template, engine and result-changing options give the sa
 the newest batch with that key is continued (`--new` starts afresh); its files that have changed
 since (size or modification time) are done again. Options frozen in the batch
 row win over configuration; a flag given on the command line is applied and told, unless it would
-change results, which is refused.
+change results, which is refused. A batch is made when its first input was found: a command whose
+inputs give nothing leaves none.
 Pure functions first; the I/O is in `open_batch()` and below.
 """
 
@@ -14,7 +15,8 @@ import asyncio
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -32,6 +34,7 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.input_parser import InputSpec, scan
 from gs_video_report.batch.inputs.expand import expanded
+from gs_video_report.batch.inputs.url_rules import redact
 from gs_video_report.batch.store.clock import utc_now
 from gs_video_report.batch.store.rows import neighbour_key
 from gs_video_report.batch.task_queue import TaskQueue
@@ -166,28 +169,39 @@ def _digest(value: Any) -> str:
 async def open_batch(queue: TaskQueue, request: RunRequest) -> OpenedBatch:
     """Find or make the batch of `request.spec` and add its tasks; streams, flat memory.
 
-    Raises: NoInputError when nothing matched and the batch would be empty.
+    Raises:
+        NoInputError: nothing matched and the batch would be empty.
+        InputPathError, InputListError: the inputs cannot be read.
+        After an error before the first input was found there is no new batch.
     """
     spec = request.spec
     if spec is None:
         raise NoInputError("no input was named")
     key = batch_key(spec, request.options)
     row = None if request.new else await queue.find_batch(key)
-    if row is None:
-        new = _new_row(request, spec, key)
-        row = await queue.create_batch(new, or_same=not request.new)
-        if row.batch_id == new.batch_id:
-            return await _fill(queue, request, spec, row)
+    async with aclosing(_Inputs(spec, request.options.download)) as inputs:
+        if row is None:
+            await inputs.first()
+            new = _new_row(request, spec, key)
+            row = await queue.create_batch(new, or_same=not request.new)
+            if row.batch_id == new.batch_id:
+                return await _fill(queue, request, inputs, row)
+        return await _go_on(queue, request, inputs, row)
+
+
+async def _go_on(
+    queue: TaskQueue, request: RunRequest, inputs: _Inputs, row: BatchRow
+) -> OpenedBatch:
+    """The batch that is there already, with what was added to its inputs since."""
     options, notes = merge_options(row.options, request.options, request.explicit)
-    opened = OpenedBatch(await _apply(queue, row, options), "continued", notes)
-    before = await queue.counts(row.batch_id)
-    await _add(queue, opened, request, spec)
+    if not (await queue.counts(row.batch_id)).total:
+        await inputs.first()
+    opened = OpenedBatch(await _apply(queue, row, options), "continued", notes, inputs.report)
+    await _add(queue, opened, request, inputs)
     if opened.scan.added:
         opened.notes.append(f"new in the batch: {opened.scan.added}")
     if opened.scan.changed:
         opened.notes.append(f"changed since they were done, so done again: {opened.scan.changed}")
-    if before.total == 0 and opened.scan.found == 0:
-        raise nothing_found(spec, opened.scan)
     return opened
 
 
@@ -218,13 +232,11 @@ def _new_row(request: RunRequest, spec: InputSpec, key: str) -> BatchRow:
 
 
 async def _fill(
-    queue: TaskQueue, request: RunRequest, spec: InputSpec, row: BatchRow
+    queue: TaskQueue, request: RunRequest, inputs: _Inputs, row: BatchRow
 ) -> OpenedBatch:
-    opened = OpenedBatch(row, "new")
+    opened = OpenedBatch(row, "new", scan=inputs.report)
     try:
-        await _add(queue, opened, request, spec)
-        if not opened.scan.found:
-            raise nothing_found(spec, opened.scan)
+        await _add(queue, opened, request, inputs)
     except BaseException as error:
         reason = str(error) or type(error).__name__
         await asyncio.shield(
@@ -234,15 +246,46 @@ async def _fill(
     return opened
 
 
-async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec: InputSpec) -> None:
+class _Inputs:
+    """The inputs of a spec, read once, each when it is needed; what is not taken is noted."""
+
+    def __init__(self, spec: InputSpec, download: Mapping[str, Any]) -> None:
+        self.report = ScanReport()
+        self._spec = spec
+        self._items = scan_async(spec, download)
+        self._ahead: VideoInput | None = None
+
+    async def first(self) -> None:
+        """Read as far as the first input, which comes again. Raises: NoInputError without one."""
+        if self._ahead is None:
+            self._ahead = await anext(self, None)
+        if self._ahead is None:
+            raise nothing_found(self._spec, self.report)
+
+    def __aiter__(self) -> _Inputs:
+        return self
+
+    async def __anext__(self) -> VideoInput:
+        if self._ahead is not None:
+            found, self._ahead = self._ahead, None
+            return found
+        async for item in self._items:
+            if isinstance(item, VideoInput):
+                self.report.found += 1
+                return item
+            self.report.problem(item)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._items.aclose()
+
+
+async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, inputs: _Inputs) -> None:
     report = opened.scan
 
     async def tasks() -> AsyncIterator[NewTask]:
-        async for item in scan_async(spec, request.options.download):
-            if isinstance(item, InputProblem):
-                report.problem(item)
-                continue
-            report.found += 1
+        async for item in inputs:
             template = item.template or request.options.template
             priority = request.priority if item.priority is None else item.priority
             yield NewTask(item, template, priority, task_key(item, template))
@@ -255,7 +298,7 @@ async def _add(queue: TaskQueue, opened: OpenedBatch, request: RunRequest, spec:
 
 async def scan_async(
     spec: InputSpec, download: Mapping[str, Any]
-) -> AsyncIterator[VideoInput | InputProblem]:
+) -> AsyncGenerator[VideoInput | InputProblem]:
     """`input_parser.scan`, lists of videos expanded, read in a thread, in chunks, so that the
     loop stays free."""
     iterator = expanded(scan(spec), download, limit=spec.limit)
@@ -270,15 +313,30 @@ def _take(
     return list(islice(iterator, size))
 
 
+_NEXT_OF_FILE = "name one recording: a video or audio file, or an address"
+_NEXT_OF_FOLDER = "--dry-run tells every file that is not taken, with the reason"
+_NEXT_OF_LIST = "correct the list; --dry-run tells every rejected entry with its line"
+_NEXT_OF_EMPTY_LIST = "write one path or address a line into it"
+
+
 def nothing_found(spec: InputSpec, report: ScanReport) -> NoInputError:
-    if report.problem_count:
-        first = report.problems[0]
-        return NoInputError(
-            f"{spec.path}: none of the {report.problem_count} entries can be used; "
-            f"the first: {first.origin}: {first.reason}",
-            hint="correct the list; every rejected entry is told with its line",
-        )
-    return NoInputError(f"{spec.path}: no video or audio file was found")
+    """Why there is nothing to do, in the words for a file, a folder or a list. Pure."""
+    is_folder = spec.kind == "dir"
+    if not report.problem_count:
+        if is_folder or spec.include or spec.exclude:
+            return NoInputError(f"{spec.path}: no video or audio file was found")
+        return NoInputError(f"{spec.path}: names no recording", hint=_NEXT_OF_EMPTY_LIST)
+    first = report.problems[0]
+    if spec.kind == "file":
+        return NoInputError(f"{redact(spec.path)}: {first.reason}", hint=_NEXT_OF_FILE)
+    where = "" if first.origin in ("", spec.path) else f"{first.origin}: "
+    which = "its only entry cannot be used: "
+    if report.problem_count > 1:
+        which = f"none of the {report.problem_count} entries can be used; the first: "
+    return NoInputError(
+        f"{spec.path}: {which}{where}{first.reason}",
+        hint=_NEXT_OF_FOLDER if is_folder else _NEXT_OF_LIST,
+    )
 
 
 ProblemSink = Callable[[InputProblem], None]
