@@ -34,17 +34,16 @@ from gs_video_report.engines.llm import answer as answers
 from gs_video_report.engines.llm import citations, prompts, translate
 from gs_video_report.engines.llm.prices import (
     PriceTable,
-    TokenUse,
     load_prices,
     today,
 )
-from gs_video_report.engines.llm.tokens import slide_tokens, transcript_tokens
 from gs_video_report.engines.local import LocalEngine, media_info
 from gs_video_report.engines.openai import audio as openai_audio
 from gs_video_report.engines.openai.client import require_openai
 from gs_video_report.engines.openai.compose import Composer
 from gs_video_report.engines.openai.conversation import Conversation
 from gs_video_report.engines.openai.errors import ContextTooLong
+from gs_video_report.engines.openai.estimate import estimate_of
 from gs_video_report.engines.openai.keys import KeyInUse, KeyRing
 from gs_video_report.engines.openai.material import Material, Written
 from gs_video_report.engines.openai.notices import notices_of
@@ -68,11 +67,6 @@ from gs_video_report.errors import (
 from gs_video_report.report.model import MediaInfo, Provenance, VideoReport
 from gs_video_report.templates.loader import Template
 
-SECONDS_PER_REQUEST = 15.0
-"""Of a hosted model; only used for estimates."""
-PROMPT_TOKENS = 1800
-ANSWER_TOKENS = 1500
-TOKENS_PER_SECTION = 350
 MAX_REPLANS = 4
 WRITTEN = ("summary", "chapters", "key_terms", "sections")
 """What a model writes, in the order in which notices name it."""
@@ -210,43 +204,10 @@ class OpenAIEngine:
                 hint="set openai.price_in and openai.price_out (US dollars per million tokens)",
             )
 
-    # --- estimates ------------------------------------------------------------------------------
-
     def estimate(self, duration_s: float, template: Template) -> Estimate:
         """What `duration_s` seconds of recording will take; `usd_max` with translation."""
-        model = self._model
-        heard = transcript_tokens(duration_s)
-        read = heard + slide_tokens(duration_s)
-        room = max(500, model.context_tokens - model.answer_tokens - PROMPT_TOKENS)
-        parts = max(1, math.ceil(read / room))
-        answer = ANSWER_TOKENS + TOKENS_PER_SECTION * len(template.sections)
-        plain = TokenUse(read + parts * PROMPT_TOKENS, parts * min(answer, model.answer_tokens))
-        requests = parts + (1 if parts > 1 else 0)
-        batches, lines = 0, TokenUse()
-        if template.language != "source":
-            batches = math.ceil(heard * translate.GROWTH / self._translated_at_once())
-            lines = TokenUse(heard + batches * 300, round(heard * translate.GROWTH))
-        usd, usd_lines = self._usd(plain, parts), self._usd(lines, max(1, batches))
-        usd_most = self._usd(TokenUse(plain.tokens_in * 2, parts * model.answer_tokens), parts)
-        sound = self._sound_usd(duration_s)
         seconds = self._local.estimate(duration_s, template).seconds
-        return Estimate(
-            seconds=seconds + (requests + batches) * SECONDS_PER_REQUEST / 2,
-            requests=requests + batches,
-            tokens=plain.tokens_in + plain.tokens_out + lines.tokens_in + lines.tokens_out,
-            usd=round(usd + sound + usd_lines, 6),
-            usd_max=round(max(usd, usd_most) + sound + usd_lines * 2, 6),
-        )
-
-    def _translated_at_once(self) -> int:
-        return max(200, min(int(self._model.answer_tokens * 0.8), 2400))
-
-    def _usd(self, use: TokenUse, requests: int) -> float:
-        """Cost of `use` spread evenly over so many requests."""
-        if self._model.price is None:
-            return 0.0
-        one = TokenUse(use.tokens_in // requests, use.tokens_out // requests)
-        return self._model.price.cost(one, today()) * requests
+        return estimate_of(duration_s, template, self._model, self._sound_usd(duration_s), seconds)
 
     def _sound_usd(self, duration_s: float) -> float:
         if self._options.transcribe == "local" or self._options.is_local:
