@@ -323,3 +323,28 @@ def test_real_phone_rotation() -> None:
     found = probe(str(real_media("portrait.MOV")))
     assert found.video is not None
     assert (found.video.width, found.video.height, found.video.rotation) == (320, 568, 270)
+
+
+def test_sound_that_a_decoder_gives_at_the_end_is_not_taken_for_the_picture(
+    tmp_path: Path,
+) -> None:
+    """Regression: the last, empty packet names no stream; a silent picture track got its frame."""
+    import av
+
+    path = tmp_path / "a.wmv"
+    with av.open(str(path), "w") as out:
+        picture = out.add_stream("wmv1", rate=5)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("wmav1", rate=RATE, layout="mono")
+        sound.bit_rate = 64_000
+        sound.codec_context.open()
+        for at in range(0, 20 * 2048, 2048):
+            frame = av.AudioFrame.from_ndarray(
+                np.zeros((1, 2048), np.float32), format="fltp", layout="mono"
+            )
+            frame.sample_rate, frame.pts = RATE, at
+            out.mux(sound.encode(frame))
+    found = probe(str(path))
+    assert found.video is None
+    assert [track.codec for track in found.audio] == ["wmav1"]
+    assert found.problems == ("video_undecodable",)

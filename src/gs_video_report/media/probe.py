@@ -227,11 +227,12 @@ def _check_streams(
     met: set[int] = set()
     bound = _Bound()
     for packet in read_packets(container, *streams):
-        if packet is not None and packet.stream_index not in frames:
-            met.add(packet.stream_index)
+        index = -1 if packet is None else packet.stream.index  # a last, empty packet has no other
+        if packet is not None and index not in frames:
+            met.add(index)
             frame = _decode_one(packet)
             if frame is not None:
-                frames[packet.stream_index] = frame
+                frames[index] = frame
                 if needed <= frames.keys():
                     return _Check(frames, frozenset())
         if bound.reached(0 if packet is None else packet.size):
