@@ -1,12 +1,14 @@
-"""The picture that a run makes of itself, with a real queue, pool and processes."""
+"""What a run says of itself, with a real queue, pool and processes."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gs_video_report.batch.commands import batch_state
 from gs_video_report.batch.data_models import (
     BatchOptions,
     BatchRow,
@@ -21,6 +23,8 @@ from gs_video_report.batch.run.parts import RunSettings
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.engines.base import TaskContext
 from gs_video_report.report.model import VideoReport
+from gs_video_report.terminal.status_card import batch_status
+from gs_video_report.terminal.summary import summary_lines
 from tests.support.fetching import LookingEngine
 
 LENGTHS = {"short.mp4": 5.0, "long.mp4": 68.0}
@@ -76,22 +80,28 @@ class WithEngine(RunSettings):
         return self.engine
 
 
-async def test_a_run_learns_the_length_of_a_recording_while_it_works_on_it(tmp_path: Path) -> None:
-    """It knew only what was finished: half of the work seemed done after 5 of 73 seconds."""
+def make_row(folder: Path) -> BatchRow:
     options = BatchOptions(
-        output_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"), formats=("json",),
+        output_dir=str(folder / "out"), cache_dir=str(folder / "cache"), formats=("json",),
         template="summary_report", parallel=2,
     )  # fmt: skip
-    row = BatchRow("ab12cd34", "in", "key", BatchStatus.INITIALIZING, options, {})
-    pictures = Pictures()
+    return BatchRow("ab12cd34", "in", "key", BatchStatus.INITIALIZING, options, {})
+
+
+async def fill(queue: TaskQueue, row: BatchRow, folder: Path, *names: str) -> None:
+    await queue.create_batch(row)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+        video = VideoInput(str(folder / name), relative_path=name)
+        await queue.add_tasks(row.batch_id, [NewTask(video, "summary_report", task_key=name)])
+
+
+async def test_a_run_learns_the_length_of_a_recording_while_it_works_on_it(tmp_path: Path) -> None:
+    """It knew only what was finished: half of the work seemed done after 5 of 73 seconds."""
+    row, pictures = make_row(tmp_path), Pictures()
     engine = Probing(pictures=pictures)
     async with await Database.open(tmp_path / "tasks.db") as database:
-        queue = TaskQueue(database)
-        await queue.create_batch(row)
-        for name in LENGTHS:
-            (tmp_path / name).write_bytes(name.encode())
-            video = VideoInput(str(tmp_path / name), relative_path=name)
-            await queue.add_tasks(row.batch_id, [NewTask(video, "summary_report", task_key=name)])
+        await fill(TaskQueue(database), row, tmp_path, *LENGTHS)
         settings = WithEngine(engine=engine, tuning=False)
         result = await BatchProcessor(database, row, pictures, settings).run()
     assert result.exit_code == 0
@@ -100,3 +110,31 @@ async def test_a_run_learns_the_length_of_a_recording_while_it_works_on_it(tmp_p
     # the finished one counts with what its report says (7 s), the other with what was probed
     assert (media.done_s, media.total_s, media.unknown) == (7.0, 75.0, 0)
     assert engine.seen_alone.fraction < 0.5
+
+
+async def test_a_cancelled_batch_that_is_resumed_stays_cancelled_and_names_the_way_on(
+    tmp_path: Path,
+) -> None:
+    """It became "completed" with two of three videos, and nothing named a way to the third."""
+    row, pictures = make_row(tmp_path), Pictures()
+    settings = WithEngine(engine=Probing(pictures=pictures), tuning=False)
+    async with await Database.open(tmp_path / "tasks.db") as database:
+        queue = TaskQueue(database)
+        await fill(queue, row, tmp_path, "short.mp4", "never.mp4")
+        await queue.request_cancel("ab12cd34:2")
+        await BatchProcessor(database, row, pictures, settings).run()
+        await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
+        await queue.set_batch_status(row.batch_id, BatchStatus.CANCELLED)
+        (tmp_path / "out" / "index.html").unlink()  # the first resume writes it, the second has it
+        for _ in range(2):
+            again = await queue.get_batch(row.batch_id)
+            result = await BatchProcessor(database, again, pictures, settings).run()
+            assert (result.status, result.exit_code) == (BatchStatus.CANCELLED, 3)
+            assert (tmp_path / "out" / "index.html").is_file()
+            stored = await queue.get_batch(row.batch_id)
+            assert stored.status is BatchStatus.CANCELLED
+            lines = summary_lines(result, snapshot=pictures.newest)
+            assert lines[0] == "Cancelled. 1 of 2 done, 1 cancelled."
+            assert lines[1].startswith("Retry:   gsvr batch retry ab12cd34 ")
+            card = batch_status(await batch_state(queue, "ab12cd34"), now=datetime.now(UTC))
+            assert card[-1] == "Next:  gsvr batch retry ab12cd34"

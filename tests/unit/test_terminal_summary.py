@@ -95,7 +95,10 @@ def test_sigterm_and_limits_and_fatal_errors_have_their_own_words() -> None:
     fatal = summary_lines(make_result(1, "paused", pending=2), message="out: no space left")
     assert fatal[0] == "Stopped: out: no space left. 46 of 48 done, 2 left."
     cancelled = summary_lines(make_result(3, "cancelled", cancelled=2))
-    assert cancelled == ["Cancelled. 46 of 48 done."]
+    assert cancelled == [
+        "Cancelled. 46 of 48 done, 2 cancelled.",
+        "Retry:   gsvr batch retry 7f3a91c2        (takes up what was cancelled)",
+    ]
 
 
 def test_many_names_are_cut_to_the_width_and_counted() -> None:
@@ -137,7 +140,7 @@ def test_what_ctrl_c_says_at_once() -> None:
         (0, "completed", {}, None),
         (3, "completed", {"failed": 1}, "gsvr batch retry 7f3a91c2 --failed"),
         (130, "paused", {"pending": 1}, "gsvr batch resume 7f3a91c2"),
-        (3, "cancelled", {"cancelled": 1}, None),
+        (3, "cancelled", {"cancelled": 1}, "gsvr batch retry 7f3a91c2"),
     ],
 )
 def test_the_json_twin_carries_exit_code_and_next_command(

@@ -115,14 +115,16 @@ class BatchProcessor:
         batch_id, output = self.row.batch_id, Path(self.row.options.output_dir)
         counts = await queue.counts(batch_id)
         monitor = ProgressMonitor(self.row, counts, self.row.options.parallel, ref=batch_id)
-        self.printer.note("everything of this batch is already done")
+        cancelled = self.row.status is BatchStatus.CANCELLED
+        if not counts.cancelled:
+            self.printer.note("everything of this batch is already done")
         self.printer.tick(monitor.snapshot())
         errors = output / f"errors-{batch_id}.md"
         result = BatchResult(
             batch_id=batch_id,
             status=self.row.status,
             counts=counts,
-            exit_code=int(ExitCode.PARTIAL if counts.failed else ExitCode.OK),
+            exit_code=int(ExitCode.PARTIAL if counts.failed or cancelled else ExitCode.OK),
             elapsed_s=time.monotonic() - started,
             report_index=str(output / INDEX),
             error_report=str(errors) if errors.is_file() else None,
@@ -183,8 +185,9 @@ class BatchProcessor:
         await record.started(
             engine=options.engine, parallel=options.parallel, processes=opened.compute.processes
         )
-        self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         counts = await queue.counts(batch_id)
+        stays_cancelled = self.row.status is BatchStatus.CANCELLED and not counts.open
+        self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
         monitor.expect(await waiting_lengths(queue.db, batch_id))
         self.printer.started(monitor.snapshot())
@@ -201,6 +204,7 @@ class BatchProcessor:
             monitor=monitor,
             teller=RunTeller(self.printer, record, trace),
             started=opened.started,
+            stays_cancelled=stays_cancelled,
             progress_file=ProgressFile(progress) if progress else None,
         )
 

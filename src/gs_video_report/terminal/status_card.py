@@ -31,7 +31,12 @@ from gs_video_report.terminal.styles import (
     prose_span,
     span,
 )
-from gs_video_report.terminal.summary import doubt_text, resume_command, retry_command
+from gs_video_report.terminal.summary import (
+    doubt_text,
+    resume_command,
+    retry_command,
+    uncancel_command,
+)
 from gs_video_report.terminal.times import parse_time, when
 
 LEAST_NAME = 16
@@ -177,10 +182,14 @@ def next_command(state: BatchStateLike) -> str:
         return f"gsvr batch watch {ref}"
     if state.word in ("paused", "interrupted", "initializing"):
         return resume_command(ref)
+    if state.word == "cancelled" and counts.cancelled:
+        return uncancel_command(ref)
     if counts.failed:
         return retry_command(ref)
     if counts.open:
         return resume_command(ref)
+    if counts.cancelled:
+        return uncancel_command(ref)
     return f"gsvr batch verify {ref}"
 
 

@@ -181,7 +181,7 @@ def _ended(result: BatchResult, snapshot: Snapshot | None) -> tuple[str, str, st
     counts = result.counts
     done = counts.completed + counts.skipped
     idle = snapshot is not None and not snapshot.run_done and not snapshot.watched
-    if idle and not counts.failed and done:
+    if idle and done == counts.total and done:
         return "Nothing to do:", "ok", f" {plural(done, 'video')} already done."
     head = f"{number(done)} of {number(counts.total)} done"
     skipped = f", {number(counts.skipped)} of them skipped" if counts.skipped else ""
@@ -210,6 +210,8 @@ def _tally(counts: BatchCounts) -> str:
     parts = [f"{number(done)} of {number(counts.total)} done"]
     if counts.failed:
         parts.append(f"{number(counts.failed)} failed")
+    if counts.cancelled:
+        parts.append(f"{number(counts.cancelled)} cancelled")
     if counts.open:
         parts.append(f"{number(counts.open)} left")
     return ", ".join(parts)
@@ -232,6 +234,11 @@ def retry_command(ref: str) -> str:
     return f"gsvr batch retry {ref} --failed"
 
 
+def uncancel_command(ref: str) -> str:
+    """The command that takes the cancelled videos up again (and tries failed ones)."""
+    return f"gsvr batch retry {ref}"
+
+
 def _next_lines(result: BatchResult, ref: str, colour: bool) -> list[str]:
     if result.counts.open and result.status is not BatchStatus.CANCELLED:
         note = "(or the same command again)"
@@ -240,9 +247,14 @@ def _next_lines(result: BatchResult, ref: str, colour: bool) -> list[str]:
             note = f"(from {at} on, or the same command again)"
         command = paint(resume_command(ref), "bold", colour)
         return [f"Resume:  {command}        {paint(note, 'dim', colour)}"]
+    lines = []
     if result.counts.failed:
-        return [f"Retry:   {paint(retry_command(ref), 'bold', colour)}"]
-    return []
+        lines.append(f"Retry:   {paint(retry_command(ref), 'bold', colour)}")
+    if result.counts.cancelled:
+        note = paint("(takes up what was cancelled)", "dim", colour)
+        command = paint(uncancel_command(ref), "bold", colour)
+        lines.append(f"{' ' * 9 if lines else 'Retry:   '}{command}        {note}")
+    return lines
 
 
 def _path_lines(result: BatchResult, reports: Sequence[str]) -> list[str]:
@@ -304,4 +316,6 @@ def summary_json(
 def _next_command(result: BatchResult, ref: str) -> str | None:
     if result.counts.open and result.status is not BatchStatus.CANCELLED:
         return resume_command(ref)
-    return retry_command(ref) if result.counts.failed else None
+    if result.counts.failed:
+        return retry_command(ref)
+    return uncancel_command(ref) if result.counts.cancelled else None

@@ -54,9 +54,20 @@ def really(
 
 
 def judge(
-    outcome: PoolOutcome, counts: BatchCounts, signals: StopSignals
+    outcome: PoolOutcome,
+    counts: BatchCounts,
+    signals: StopSignals,
+    *,
+    stays_cancelled: bool = False,
 ) -> tuple[BatchStatus, ExitCode]:
-    """The batch's state and the exit code for the way the drain ended."""
+    """The batch's state and the exit code for the way the drain ended.
+
+    Args:
+        stays_cancelled: the batch was cancelled before, and none of its tasks was put back: a run
+            that only wrote its pages completed nothing.
+    """
+    if stays_cancelled and outcome.reason is StopReason.DRAINED:
+        return BatchStatus.CANCELLED, ExitCode.PARTIAL
     if signals.first is not None and outcome.reason is StopReason.STOPPED:
         return BatchStatus.PAUSED, signals.exit_code
     if outcome.reason is StopReason.FATAL:

@@ -32,6 +32,8 @@ from gs_video_report.engines.base import Engine, remarks_of
 from gs_video_report.errors import ExitCode, GsvrError
 from gs_video_report.files import sweep_temps
 
+CANCELLED_ON_REQUEST = "cancelled on request"
+
 
 @dataclass(slots=True)
 class RunEnd:
@@ -48,7 +50,7 @@ class RunEnd:
         outcome = really(outcome, counts, (await queue.get_batch(batch_id)).status)
         if outcome.error is not None:
             parts.settings.advise(outcome.error)
-        status, exit_code = judge(outcome, counts, signals)
+        status, exit_code = judge(outcome, counts, signals, stays_cancelled=parts.stays_cancelled)
         if exit_code is ExitCode.OK and parts.teller.reports_kept:
             exit_code = ExitCode.PARTIAL
         pages, error = BatchPages(), outcome.error
@@ -180,6 +182,8 @@ async def settle_status(
     if is_stopped_here and (counts.running or await _others_work(queue, batch_id)):
         return row  # another process goes on with the batch
     reason = outcome.error.message if outcome.error else str(outcome.reason)
+    if status is BatchStatus.CANCELLED:
+        reason = CANCELLED_ON_REQUEST
     resume_at = getattr(outcome.error, "resume_at", None)
     return await queue.set_batch_status(batch_id, status, reason=reason, resume_at=resume_at)
 

@@ -80,5 +80,7 @@ class RunParts:
     teller: RunTeller
     started: float
     """Monotonic seconds at the start of the run."""
+    stays_cancelled: bool = False
+    """See `judge`."""
     progress_file: ProgressFile | None = None
     """The picture for scripts, if one was asked for."""
