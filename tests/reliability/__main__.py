@@ -4,6 +4,8 @@
     python -m tests.reliability --kills 30 --spoken              on speech and slides, all formats
     python -m tests.reliability --cuts 2000 --seed 7             power cuts (power.py)
     python -m tests.reliability --kills 30 --input examples      the same storm on your recordings
+    python -m tests.reliability --mutants 1000 --seed 7          files made wrong (fuzz.py)
+    python -m tests.reliability --rich 300 --seed 7              with speech, slides, OCR (rich.py)
 
 `--report FILE` keeps what was found; `--nice 19` leaves the machine to others. The exit code is 1
 if anything was wrong. The seed decides what is struck; what a stroke meets also depends on how the
@@ -13,6 +15,7 @@ processes run side by side.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import random
 import sys
@@ -31,6 +34,9 @@ from tests.reliability.scene import (
     spoken_library,
 )
 from tests.reliability.storm import Storm
+
+NUMBERS_PER_SEED = 1_000_000
+"""Mutations are numbered; the same number makes the same file."""
 
 
 def main() -> None:
@@ -51,6 +57,14 @@ def main() -> None:
             text, bad = long_form(folder, options.cuts, options.seed)
             told.append(text)
             wrong = wrong or bad
+        if options.mutants:
+            text, bad = mutants(folder / "mutants", options)
+            told.append(text)
+            wrong = wrong or bad
+        if options.rich:
+            text, bad = rich_batches(folder / "rich", options)
+            told.append(text)
+            wrong = wrong or bad
     told.append(f"seed {options.seed}, {time.monotonic() - began:.0f} s")
     print("\n".join(told))
     if options.report:
@@ -63,6 +77,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("--kills", type=int, default=0, help="strokes that must hit")
     parser.add_argument("--cuts", type=int, default=0, help="power cuts to play through")
+    parser.add_argument("--mutants", type=int, default=0, help="made of each small file")
+    parser.add_argument("--rich", type=int, default=0, help="mutated recordings with speech")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=3, help="gsvr processes at once, at most")
     parser.add_argument("--input", type=Path, help="recordings [eight tiny ones, made here]")
@@ -72,9 +88,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nice", type=int, default=0)
     parser.add_argument("--report", type=Path, help="file for the result")
     options = parser.parse_args()
-    if not options.kills and not options.cuts:
-        parser.error("nothing to do: give --kills or --cuts")
-    if shim.missing():
+    if not (options.kills or options.cuts or options.mutants or options.rich):
+        parser.error("nothing to do: give --kills, --cuts, --mutants or --rich")
+    if (options.kills or options.cuts) and shim.missing():
         parser.error(shim.missing())
     return options
 
@@ -101,6 +117,32 @@ def kills(folder: Path, options: argparse.Namespace) -> tuple[str, bool]:
     tally = storm.run(options.kills)
     told = f"undisturbed: exit {first}, {changes} changes to files\n{tally.text()}"
     return told, bool(tally.problems) or first not in (0, 3)
+
+
+def mutants(folder: Path, options: argparse.Namespace) -> tuple[str, bool]:
+    """Mutations of every small file; (what to tell, whether anything was wrong)."""
+    from tests.reliability.fuzz import decode_all
+    from tests.reliability.originals import all_originals
+
+    files = all_originals(folder / "originals")
+    first = NUMBERS_PER_SEED * options.seed
+    numbers = range(first, first + options.mutants * len(files))
+    outcome = asyncio.run(
+        decode_all(
+            files, numbers, folder / "made", processes=2, tell=lambda t: print(t, flush=True)
+        )
+    )
+    return f"{len(files)} originals\n{outcome.text()}", bool(outcome.problems)
+
+
+def rich_batches(folder: Path, options: argparse.Namespace) -> tuple[str, bool]:
+    """Batches of mutated recordings with speech; (what to tell, whether anything was wrong)."""
+    from tests.reliability.rich import blocks
+
+    first = NUMBERS_PER_SEED * options.seed
+    numbers = range(first, first + options.rich)
+    outcome = blocks(folder, numbers, tell=lambda t: print(t, flush=True))
+    return outcome.text(), bool(outcome.problems)
 
 
 if __name__ == "__main__":

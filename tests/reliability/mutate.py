@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-SMALL = Path(__file__).parents[1] / "support" / "media"
 HEAD_BYTES = 512
 """Where most containers keep their sizes and types."""
 
@@ -72,25 +71,16 @@ MUTATIONS: tuple[Mutation, ...] = (
 )  # fmt: skip
 
 
-def mutated(originals: list[Path], seed: int) -> tuple[str, bytes]:
-    """(name, content) of mutation number `seed`; the same seed gives the same bytes."""
-    rand = random.Random(seed)
-    path, other = rand.choice(originals), rand.choice(originals)
-    mutation = rand.choice(MUTATIONS)
+def mutated(originals: list[Path], number: int) -> tuple[str, bytes]:
+    """(name, content) of mutation `number`; the same number gives the same bytes.
+
+    The originals take turns, and each meets every kind of mutation: `len(originals) * n`
+    numbers in a row make n mutations of each.
+    """
+    rand = random.Random(number)
+    path, other = originals[number % len(originals)], rand.choice(originals)
+    mutation = MUTATIONS[number // len(originals) % len(MUTATIONS)]
     content = mutation(bytearray(path.read_bytes()), other.read_bytes(), rand)
     if rand.random() < 0.2:
         content = rand.choice(MUTATIONS)(bytearray(content or b"x"), other.read_bytes(), rand)
-    return f"{seed:05}-{mutation.__name__}{path.suffix}", content
-
-
-def originals(folder: Path) -> list[Path]:
-    """Small recordings of several containers and codecs, made once."""
-    from tests.support.media_speech import media_file, tones
-
-    folder.mkdir(parents=True, exist_ok=True)
-    made = [folder / f"tone{suffix}" for suffix in (".mp4", ".mkv", ".mov", ".ts", ".avi")]
-    for path in made:
-        codec = "mp2" if path.suffix in (".ts", ".avi") else "aac"
-        media_file(path, sounds=[tones(2)], codec=codec, video_s=2.0, fps=5)
-    sound = media_file(folder / "tone.wav", sounds=[tones(1)], codec="pcm_s16le")
-    return [*made, sound, *sorted(SMALL.glob("*.mp4"))]
+    return f"{number:06}-{mutation.__name__}-{path.stem}{path.suffix}", content
