@@ -2,7 +2,9 @@
 
 Truth: where packets were left out, the decoder shows on what it has: good enough to tell pages
 apart, but someone who moved may leave a ghost. A picture that is written is decoded again, from its
-key frame on, unless all that was left out before it are pictures that no other one refers to.
+key frame on, unless all that was left out before it are pictures that no other one refers to, or
+that have been found to be none in this recording (`Trust`). Groups too long to be held are not
+decoded again, nor are pictures that end inside them: those stay as they were seen.
 Never: decodes (that is `slides.reader`); knows other codecs than H.264, as only there packets are
 left out.
 Source: ITU-T H.264, 7.3.1 (`nal_ref_idc`) and Annex B; ISO/IEC 14496-15 for lengths instead of
