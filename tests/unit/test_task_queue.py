@@ -25,6 +25,7 @@ from gs_video_report.batch.data_models import (
 )
 from gs_video_report.batch.queue import recovery
 from gs_video_report.batch.queue.task_moves import add_events
+from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.store.process_lock import ProcessLock, workers_dir
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import LeaseLost, NotFoundError, UsageError
@@ -286,6 +287,22 @@ async def test_completed_task_keeps_result_attempt_and_usage(
     counts = await queue.counts(BATCH)
     assert (counts.completed, counts.media_s_done, counts.usd) == (1, 600.0, 0.25)
     assert await kinds(queue, done.task_id) == ["task.running", "task.completed"]
+
+
+async def test_the_speed_is_measured_on_videos_whose_work_was_done_not_reused(
+    queue: TaskQueue, lock: ProcessLock, clock: FakeClock
+) -> None:
+    """Four runs of one batch with --new made a forecast of 48 s one of 17 s."""
+    journal = StepJournal(queue.db)
+    first, again = await claim(queue, lock, 2)
+    for one, name, took_s in ((first, "transcribe", 80.0), (again, "compose", 0.6)):
+        await queue.set_media(one, "ab" * 32, 600.0)
+        await journal.put("ab" * 32, name, 0, {}, 1, seconds=took_s, task_id=one.task_id, attempt=1)
+    clock.pass_s(1)
+    await queue.complete(again, result(600.0, fingerprint="ab" * 32))
+    clock.pass_s(89)
+    await queue.complete(first, result(600.0, fingerprint="ab" * 32))
+    assert await queue.media_speed_history("local") == [(600.0, 90.0)]
 
 
 async def test_completing_twice_is_harmless_and_counts_once(

@@ -55,12 +55,13 @@ def prose_span(seconds: float | None) -> str:
 
 
 def span_range(low_s: float, high_s: float) -> str:
-    """`34-48 min`, `1 h 50 m - 2 h 30 m`, `under 1 min`; rounded to what can be known."""
+    """`34-48 min`, `1 h 50 m - 2 h 30 m`, `about 3 m`, `under 1 min`; rounded to what can be
+    known."""
     low, high = round_span(low_s), round_span(high_s)
     if high <= _MINUTE_S:
         return "under 1 min"
     if low == high:
-        return prose_span(high)
+        return f"about {prose_span(high)}"
     if high < 2 * _HOUR_S and high % _MINUTE_S == 0:
         return f"{max(1, round(low / _MINUTE_S))}-{round(high / _MINUTE_S)} min"
     return f"{prose_span(low)} - {prose_span(high)}"

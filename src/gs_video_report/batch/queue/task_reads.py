@@ -112,7 +112,9 @@ class TaskReads(BatchStore):
     async def media_speed_history(self, engine: str, limit: int = 50) -> list[tuple[float, float]]:
         """(media seconds, wall seconds) of finished attempts of `engine`, newest first.
 
-        Only first attempts: later ones reuse journaled steps and would look too fast.
+        Only first attempts that did most of the work on their recording themselves (by the seconds
+        of its journaled steps): later ones, and those of another batch or template on the same
+        content, reuse what is journaled and would look too fast.
         """
         rows = await self.db.read(query("media_speed"), (engine, limit))
         return [(row["media_s"], row["seconds"]) for row in rows]

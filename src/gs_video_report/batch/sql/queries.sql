@@ -216,9 +216,14 @@ SELECT attempts.worker_id FROM attempts JOIN tasks USING(task_id) WHERE batch_id
 ORDER BY attempts.started_at DESC LIMIT 1;
 
 -- name: media_speed
-SELECT media_s, seconds FROM (
-  SELECT * FROM attempts ORDER BY task_id DESC, attempt DESC LIMIT 20000)
-WHERE outcome = 'completed' AND engine = ? AND attempt = 1 AND seconds > 0 AND media_s > 0
+SELECT a.media_s, a.seconds FROM (
+  SELECT * FROM attempts ORDER BY task_id DESC, attempt DESC LIMIT 20000) AS a
+  JOIN tasks AS t ON t.task_id = a.task_id
+WHERE a.outcome = 'completed' AND a.engine = ? AND a.attempt = 1 AND a.seconds > 0
+  AND a.media_s > 0 AND (
+    SELECT 2.0 * coalesce(sum(CASE WHEN s.task_id = a.task_id THEN s.seconds END), 0.0)
+      >= coalesce(sum(s.seconds), 0.0)
+    FROM steps AS s WHERE s.fingerprint = t.fingerprint)
 LIMIT ?;
 
 -- name: insert_event
