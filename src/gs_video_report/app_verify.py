@@ -77,7 +77,8 @@ async def _mend(
     cache = ArtifactStore(Path(row.options.cache_dir), int(config.value("cache_limit_bytes")))
     async with ProcessBackend(row.options.compute_processes or None) as compute:
         await asyncio.to_thread(sweep_temps, Path(row.options.output_dir))
-        mender = Mender(queue, row, compute, cache, engine_of(config, row.options))
+        templates = Path(config.value("template_dir"))
+        mender = Mender(queue, row, compute, cache, engine_of(config, row.options), templates)
         with counted(sys.stderr, "reports looked at", faces.json or faces.quiet) as told:
             mended = await mender.mend_all(found.damaged, told)
         tail = app.command_tail(access)

@@ -127,6 +127,28 @@ def test_a_retry_that_fails_leaves_the_report_and_says_so(place: Path, gsvr: Gsv
     assert "E_NO_MEDIA" in gsvr("batch", "show", ref).out
 
 
+def test_what_was_rendered_with_another_template_is_checked_and_written_again(
+    place: Path, gsvr: Gsvr
+) -> None:
+    """Pins: it could be deleted, and all was as written."""
+    assert gsvr("batch", "render", "latest", "-t", "transcript").code == 0
+    page = place / "batch_output" / "transcript" / "talk.html"
+    subtitles = page.with_suffix(".srt")
+    before = page.read_bytes(), subtitles.read_bytes()
+    page.unlink()
+    subtitles.write_bytes(before[1][:-1])
+    lose_recording(place)
+    found = gsvr("batch", "verify")
+    assert found.code == 3
+    assert "transcript/talk.html: is missing" in found.out
+    assert "transcript/talk.srt: has" in found.out
+    assert "1 report checked, 1 not as written (2 files)" in found.out
+    repaired = gsvr("batch", "verify", "--repair")
+    assert (repaired.code, repaired.err) == (0, "")
+    assert (page.read_bytes(), subtitles.read_bytes()) == before
+    assert gsvr("batch", "verify").code == 0
+
+
 def test_pictures_come_back_from_the_cache(place: Path, gsvr: Gsvr) -> None:
     before = contents(place)
     pictures = sorted(name for name in before if name.endswith(".jpg"))

@@ -224,9 +224,9 @@ class TaskResult:
     """Wall seconds per stage of the attempt that finished."""
     fingerprint: str = ""
     """SHA-256 of the source's content."""
-    renderings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    renderings: dict[str, tuple[OutputFile, ...]] = field(default_factory=dict)
     """Template -> files of this very report that were written with other templates than its own.
-    Paths relative to the output folder; pictures are left out."""
+    Of those that an older version wrote only the path is known: kind and SHA-256 are empty."""
     rewriting: str = ""
     """What a command that writes this finished report anew has still to do: `FILES`, `PAGES`, or
     nothing (empty)."""
@@ -244,7 +244,10 @@ class TaskResult:
         value["warnings"] = tuple(value.get("warnings", ()))
         value["usage"] = Usage(**value.get("usage", {}))
         value["reused"] = Usage(**value.get("reused", {}))
-        value["renderings"] = {t: tuple(p) for t, p in value.get("renderings", {}).items()}
+        value["renderings"] = {
+            template: tuple(_rendered(file) for file in files)
+            for template, files in value.get("renderings", {}).items()
+        }
         return cls(**value)
 
 
@@ -485,6 +488,11 @@ def check_batch_transition(old: BatchStatus, new: BatchStatus) -> None:
     """Raise `UsageError` unless a batch may go from `old` to `new`."""
     if new not in BATCH_TRANSITIONS[old]:
         raise UsageError(f"a {old} batch cannot become {new}")
+
+
+def _rendered(file: dict[str, Any] | str) -> OutputFile:
+    """One file of a rendering; older rows hold paths only."""
+    return OutputFile(file, "", 0, "") if isinstance(file, str) else OutputFile(**file)
 
 
 def _refuse_unknown(cls: Any, value: dict[str, Any]) -> None:

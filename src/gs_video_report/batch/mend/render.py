@@ -31,6 +31,7 @@ from gs_video_report.compute.base import ComputeBackend
 from gs_video_report.errors import FatalError, FileMissingError, GsvrError, TemplateError
 from gs_video_report.report.paths import output_paths, pattern_of
 from gs_video_report.report.rerender import check_source, rerender
+from gs_video_report.report.writer import check_formats
 from gs_video_report.templates.loader import Template, load_template
 
 
@@ -92,8 +93,7 @@ def _with_files(
     """The result with what was written: its own files anew, or a rendering beside them."""
     if template == own_template:
         return replace(result, outputs=tuple(outputs), rewriting=PAGES)
-    paths = tuple(output.path for output in outputs if output.kind != "asset")
-    return replace(result, renderings={**result.renderings, template: paths})
+    return replace(result, renderings={**result.renderings, template: tuple(outputs)})
 
 
 class Shelf:
@@ -118,6 +118,35 @@ class Shelf:
         return self._read[name]
 
 
+async def render_beside(
+    task: VideoTask, template: Template, options: BatchOptions, compute: ComputeBackend
+) -> TaskResult:
+    """Write what was rendered with another template anew; the result of the task, with that.
+
+    Raises: FileMissingError, PermanentError (the JSON of the report), TemplateError, FatalError.
+    """
+    result = task.result or TaskResult()
+    kinds = {file.kind for file in result.renderings.get(template.name, ())} - {"asset", ""}
+    outputs = await compute.run(
+        rerender,
+        _json_path(result, options),
+        template,
+        list(check_formats({*options.formats, *kinds})),
+        options.output_dir,
+        *_place(task, template, options),
+    )
+    return _with_files(result, template.name, task.template, outputs)
+
+
+def _json_path(result: TaskResult, options: BatchOptions) -> str:
+    source = next((o.path for o in result.outputs if o.kind == "json"), None)
+    if source is None:
+        raise FileMissingError(
+            "the report has no JSON file to be rendered from", hint="gsvr batch verify --repair"
+        )
+    return str(Path(options.output_dir) / source)
+
+
 async def _render(
     queue: TaskQueue,
     task: VideoTask,
@@ -127,12 +156,7 @@ async def _render(
     compute: ComputeBackend,
 ) -> Sequence[OutputFile]:
     """Write one report; the files that it has now."""
-    source = next((o.path for o in result.outputs if o.kind == "json"), None)
-    if source is None:
-        raise FileMissingError(
-            "the report has no JSON file to be rendered from", hint="gsvr batch verify --repair"
-        )
-    path = str(Path(options.output_dir) / source)
+    path = _json_path(result, options)
     if template.name == task.template:
         await compute.run(check_source, path)
         await announce(queue, task)

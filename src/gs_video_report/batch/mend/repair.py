@@ -4,7 +4,7 @@ Order of ways: from the JSON of the report, while that is as it was written (no 
 engine); from the journaled steps of its content (no recording, no line); on this machine from the
 recording, while that is the same: an address whose file is not cached any more is downloaded again
 for that. A report that none of them brings back keeps its task, its result and what there is of
-its files.
+its files. What was rendered with other templates is written anew from the JSON.
 Its caller holds the batch alone (`batch_lock.rewriting`).
 Never: asks a service about a recording, puts a task back into the queue, makes a report of another
 content.
@@ -13,6 +13,7 @@ Raises: DiskFullError, OutputNotWritable; what a compute process raises beyond a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,8 +27,9 @@ from gs_video_report.batch.data_models import (
     TaskResult,
     VideoTask,
 )
+from gs_video_report.batch.mend.outputs import verify_outputs, verify_renderings
 from gs_video_report.batch.mend.quality import json_of
-from gs_video_report.batch.mend.render import Shelf
+from gs_video_report.batch.mend.render import Shelf, render_beside
 from gs_video_report.batch.mend.rewrite import EngineOf, InPlace, announce, result_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
@@ -66,11 +68,13 @@ class Mender:
         compute: ComputeBackend,
         cache: ArtifactStore,
         engine_of: EngineOf,
+        template_dir: Path | None = None,
     ) -> None:
         self._queue, self._options = queue, row.options
         self._compute, self._cache = compute, cache
         self._engine_of = engine_of
         self._shelf = Shelf(row.options)
+        self._named = Shelf(row.options, template_dir, "those of renderings")
         self._ways: dict[tuple[str, bool], InPlace] = {}
 
     async def mend_all(
@@ -95,6 +99,19 @@ class Mender:
         return found
 
     async def _mend(self, task: VideoTask) -> None:
+        """The report first: what was rendered with other templates is made from it."""
+        result, root = result_of(task), Path(self._options.output_dir)
+        damaged = await asyncio.to_thread(verify_outputs, result, root)
+        if damaged or result.rewriting == FILES:
+            await self._mend_report(task)
+            task = await self._queue.get_task(task.ref)
+        for name in await asyncio.to_thread(verify_renderings, result_of(task), root):
+            template = self._named.template(name)
+            made = await render_beside(task, template, self._options, self._compute)
+            task = replace(task, result=replace(made, rewriting=PAGES))
+            await self._queue.replace_result(task, result_of(task))
+
+    async def _mend_report(self, task: VideoTask) -> None:
         """Raises: why the last way did not lead to the report."""
         try:
             await known_errors(self._from_json(task))

@@ -1,6 +1,7 @@
 """`gsvr batch verify`: are the reports of a batch on disk as they were written?
 
-Truth: sizes and SHA-256 in the rows of finished tasks. Reads only; `repair` mends.
+Truth: sizes and SHA-256 in the rows of finished tasks, also of what was rendered with other
+templates. Reads only; `repair` mends.
 Memory holds what is wrong, never the files.
 Raises: NotFoundError, and what `Database` raises.
 """
@@ -10,10 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from gs_video_report.batch.data_models import FILES, BatchRow, BatchStatus, VideoTask
-from gs_video_report.batch.mend.outputs import verify_outputs
+from gs_video_report.batch.data_models import (
+    FILES,
+    BatchRow,
+    BatchStatus,
+    TaskResult,
+    VideoTask,
+)
+from gs_video_report.batch.mend.outputs import verify_outputs, verify_renderings
 from gs_video_report.batch.mend.quality import DONE
 from gs_video_report.batch.run.finisher import INDEX
 from gs_video_report.batch.task_queue import TaskQueue
@@ -51,13 +59,18 @@ async def verify(queue: TaskQueue, ref: str) -> Verified:
         if task.result is None:
             continue
         checked += 1
-        found = await asyncio.to_thread(verify_outputs, task.result, Path(row.options.output_dir))
+        found = await asyncio.to_thread(_problems, task.result, Path(row.options.output_dir))
         problems.extend((task.ref, text) for text in found)
         if found or task.result.rewriting == FILES:
             damaged.append(task)
     pages = await _pages_problem(queue, row, checked)
     database = tuple(await queue.db.problems())
     return Verified(row, checked, tuple(problems), tuple(damaged), pages, database)
+
+
+def _problems(result: TaskResult, output_dir: Path) -> list[str]:
+    renderings = verify_renderings(result, output_dir).values()
+    return [*verify_outputs(result, output_dir), *chain.from_iterable(renderings)]
 
 
 async def cut_off(queue: TaskQueue, batch_id: str) -> Sequence[VideoTask]:

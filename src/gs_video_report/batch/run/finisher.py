@@ -15,7 +15,7 @@ from typing import Any
 
 import aiofiles
 
-from gs_video_report.batch.data_models import BatchRow, TaskStatus, VideoTask
+from gs_video_report.batch.data_models import BatchRow, TaskResult, TaskStatus, VideoTask
 from gs_video_report.batch.queue.event_reads import worked_s
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
@@ -146,11 +146,18 @@ def _entry(task: VideoTask, batch_id: str) -> dict[str, Any]:
         "attempt": task.attempt,
         "error": asdict(task.error) if task.error else None,
         "outputs": [o.path for o in result.outputs] if result else [],
-        "renderings": dict(result.renderings) if result else {},
+        "renderings": _renderings(result) if result else {},
         "warnings": list(result.warnings) if result else [],
         "engine": result.engine if result else "",
         "language": result.language if result else "",
         "usd": result.usage.usd if result else 0.0,
         "usd_reused": result.reused.usd if result else 0.0,
         "seconds": round(sum(result.stage_s.values()), 3) if result else None,
+    }
+
+
+def _renderings(result: TaskResult) -> dict[str, list[str]]:
+    return {
+        template: [file.path for file in files if file.kind != "asset"]
+        for template, files in result.renderings.items()
     }

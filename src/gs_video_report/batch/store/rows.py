@@ -174,13 +174,17 @@ def result_to_json(result: TaskResult) -> str:
     fields_now = zip(_RESULT_FIELDS, _result_values(result), _RESULT_DEFAULTS, strict=True)
     value = {name: now for name, now, default in fields_now if now != default}
     if result.outputs:
-        value["outputs"] = [
-            dict(zip(_OUTPUT_FIELDS, _output_values(o), strict=True)) for o in result.outputs
-        ]
+        value["outputs"] = _outputs_json(result.outputs)
+    if result.renderings:
+        value["renderings"] = {t: _outputs_json(files) for t, files in result.renderings.items()}
     for name in ("usage", "reused"):
         if name in value:
             value[name] = dict(zip(_USAGE_FIELDS, _usage_values(value[name]), strict=True))
     return json_text(value)
+
+
+def _outputs_json(outputs: Iterable[OutputFile]) -> list[dict[str, Any]]:
+    return [dict(zip(_OUTPUT_FIELDS, _output_values(o), strict=True)) for o in outputs]
 
 
 def task_from_row(row: Row) -> VideoTask:
