@@ -81,10 +81,12 @@ async def test_a_thousand_mutations_of_each_original_end_well(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_batch_of_mutated_recordings_ends_with_a_report_or_a_reason_for_each(
-    originals: list[Path], fast: Path, flags: tuple[str, ...]
+    originals: list[Path], fast: Path
 ) -> None:
+    """With the real model: noise of damaged samples is now and then taken for a voice."""
+    pytest.importorskip("faster_whisper")
     media = [path for path in originals if path.suffix not in LISTS | SUBTITLES]
-    outcome = rich.block(media, range(100, 220), fast, *CHEAP, "--slides", *flags[-2:])
+    outcome = rich.block(media, range(100, 220), fast, *CHEAP)
     assert outcome.problems == []
     assert outcome.met["ok"] > 30
 
