@@ -42,16 +42,24 @@ def _columns() -> int:
 
 async def list_batches(access: ProcessCommand, json: bool, limit: int) -> int:
     """`gsvr batch list`."""
+    config = app.load(access)
+    restorable = 0
     try:
-        async with queue_of(app.load(access), read_only=True) as queue:
+        async with queue_of(config, read_only=True) as queue:
             states = await commands.batch_states(queue, limit)
     except NotFoundError:
-        states = []  # no database yet: no batches
+        states = []  # no database (any more): no batches
+        restorable = await asyncio.to_thread(commands.restorable, app.database_path(config))
     if json:
-        say_json(tables.batch_list_json(states))
+        say_json(tables.batch_list_json(states, restorable))
         return OK
     lines = tables.batch_list(
-        states, now=_now(), columns=_columns(), colour=_colour(), tail=app.command_tail(access)
+        states,
+        now=_now(),
+        columns=_columns(),
+        colour=_colour(),
+        tail=app.command_tail(access),
+        restorable=restorable,
     )
     for line in lines:
         say(line)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
+from gs_video_report.batch.commands import restorable
 from gs_video_report.batch.data_models import BatchOptions, NewTask, TaskStatus, VideoInput
 from gs_video_report.batch.mend.restore import open_or_restore
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.store.process_lock import ProcessLock
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import DatabaseCorrupt, NotFoundError
+from gs_video_report.terminal.tables import batch_list
 from tests.support.queue import BATCH, FakeClock, batch, open_queue, result
 
 
@@ -86,3 +89,63 @@ async def test_a_damaged_report_is_done_again_only_where_that_is_sure_and_free(
     assert opened.notes[1].startswith("1 finished reports are not on disk as they were; they are")
     assert f"left so ({BATCH}:2, {BATCH}:3)" in opened.notes[2]
     assert "gsvr batch verify --repair" in opened.notes[2]
+
+
+async def two_batches(folder: Path) -> tuple[Path, list[str]]:
+    """A database with two batches of one task and checkpoints of both; the ids, oldest first."""
+    clock = FakeClock()
+    queue = await open_queue(folder, clock, 1)
+    clock.pass_s(60)
+    await queue.create_batch(batch("bb22cc33", created_at="2026-01-02T00:00:00.000Z"))
+    await queue.add_tasks(
+        "bb22cc33", [NewTask(VideoInput("/in/b.mp4"), "transcript", task_key="b")]
+    )
+    manager = CheckpointManager(queue)
+    for batch_id in (BATCH, "bb22cc33"):
+        await manager.write(batch_id, "test")
+    await queue.db.close()
+    return queue.db.path, [BATCH, "bb22cc33"]
+
+
+async def test_a_lost_database_is_rebuilt_with_all_its_batches(tmp_path: Path) -> None:
+    """Only the newest came back; the next run then dropped the others from the library page."""
+    path, ids = await two_batches(tmp_path)
+    path.unlink()
+    assert restorable(path) == 2
+    database, opened = await open_or_restore(path, "latest")
+    async with database:
+        assert opened is not None
+        assert opened.row.batch_id == ids[-1]
+        assert opened.notes == [
+            "gsvr.db is not there; rebuilt from a checkpoint",
+            f"1 more batch was rebuilt from checkpoints ({BATCH}); see: gsvr batch list",
+        ]
+        listed = await TaskQueue(database).list_batches()
+        assert [(row.batch_id, counts.total) for row, counts in listed] == [
+            (batch_id, 1) for batch_id in reversed(ids)
+        ]
+
+
+async def test_a_batch_without_a_sound_checkpoint_is_told_and_hinders_no_other(
+    tmp_path: Path,
+) -> None:
+    path, ids = await two_batches(tmp_path)
+    path.unlink()
+    for checkpoint in (tmp_path / "checkpoints").glob(f"{BATCH}-*"):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:200])
+    database, opened = await open_or_restore(path, ids[-1])
+    async with database:
+        assert opened is not None
+        assert opened.notes[1:] == [
+            f"not rebuilt, since no checkpoint of theirs is sound: {BATCH}",
+        ]
+        assert [row.batch_id for row, _ in await TaskQueue(database).list_batches()] == ids[-1:]
+
+
+def test_the_list_tells_how_a_lost_database_comes_back() -> None:
+    lines = batch_list([], now=datetime.now(UTC), tail=" --db x.db", restorable=3)
+    assert lines == [
+        "The database is not there, but checkpoints of 3 batches are.",
+        "Rebuild it with all of them, and go on with the newest:",
+        "     gsvr batch resume latest --db x.db",
+    ]

@@ -50,7 +50,7 @@ def test_spans_never_show_sixty_minutes(seconds: float | None, dense: str, prose
         (6600, 9000, "1 h 50 m - 2 h 30 m"),
         (10, 50, "under 1 min"),
         (20, 110, "1-2 min"),
-        (115, 125, "about 2 m"),
+        (115, 125, "about 2 min"),
     ],
 )
 def test_time_ranges(low: float, high: float, shown: str) -> None:

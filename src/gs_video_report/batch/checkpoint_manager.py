@@ -137,6 +137,11 @@ class CheckpointManager:
                 raise self._not_found(ref)
         return [inspect(path) for path in files]
 
+    def batch_ids(self) -> _Ids:
+        """Batches that have checkpoints here, sound or not, the newest checkpoint first."""
+        names = [NAME.fullmatch(path.stem) for path in self._files(None)]
+        return [*dict.fromkeys(name["batch"] for name in names if name is not None)]
+
     def load(self, ref: str | Path) -> Checkpoint:
         """Open and verify a checkpoint.
 

@@ -16,6 +16,7 @@ from os.path import exists
 from pathlib import Path
 from typing import Any
 
+from gs_video_report.batch.checkpoint_manager import CheckpointManager, default_directory
 from gs_video_report.batch.data_models import (
     BatchCounts,
     BatchRow,
@@ -75,6 +76,11 @@ async def _state(queue: TaskQueue, row: BatchRow, counts: BatchCounts) -> BatchS
             last = await queue.latest_worker(row.batch_id)
             live = last is not None and is_alive(queue.db.path, process_of(last))
     return BatchState(row, counts, live)
+
+
+def restorable(db_path: Path) -> int:
+    """Batches that have checkpoints beside a database that is not there (any more)."""
+    return len(CheckpointManager(None, default_directory(db_path)).batch_ids())
 
 
 async def pause(queue: TaskQueue, ref: str) -> BatchState:

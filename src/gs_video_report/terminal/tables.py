@@ -26,6 +26,7 @@ from gs_video_report.terminal.styles import (
     clean,
     money,
     number,
+    plural,
     size,
     span,
 )
@@ -73,6 +74,7 @@ def batch_list(
     columns: int = 80,
     colour: bool = False,
     tail: str = "",
+    restorable: int = 0,
 ) -> list[str]:
     """`gsvr batch list`: one line per batch, in the given order.
 
@@ -82,7 +84,15 @@ def batch_list(
         columns: cells to stay within; the input column gives way.
         colour: write ANSI colours.
         tail: ends the commands that are named, see `BatchResult.command_tail`.
+        restorable: batches whose checkpoints lie beside a database that is not there any more.
     """
+    if not states and restorable:
+        batches = plural(restorable, "batch", "batches")
+        return [
+            f"The database is not there, but checkpoints of {batches} are.",
+            "Rebuild it with all of them, and go on with the newest:",
+            f"     {resume_command('latest')}{tail}",
+        ]
     if not states:
         return ["No batches yet. Start one:  gsvr batch process -d FOLDER"]
     refs = short_refs([state.row.batch_id for state in states])
@@ -130,9 +140,10 @@ def _paused_notes(
     return ["", *notes] if notes else []
 
 
-def batch_list_json(states: Iterable[BatchStateLike]) -> dict[str, Any]:
+def batch_list_json(states: Iterable[BatchStateLike], restorable: int = 0) -> dict[str, Any]:
     """The same as JSON-able data."""
-    return {"v": 1, "type": "batches", "batches": [batch_fields(state) for state in states]}
+    value = {"v": 1, "type": "batches", "batches": [batch_fields(state) for state in states]}
+    return value | ({"restorable": restorable} if restorable else {})
 
 
 def short_refs(ids: Iterable[str]) -> dict[str, str]:

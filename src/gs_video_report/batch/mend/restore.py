@@ -5,6 +5,8 @@ missing, or that is damaged (it is moved aside, never deleted), is rebuilt from 
 the outputs on disk are checked by size and SHA-256. What does not match is done again where that is
 sure and free: on this machine, from a file that is there. Any other report stays finished: it is
 not given up for a recording that is gone, nor paid for twice, and `verify --repair` looks after it.
+A rebuilt database gets all batches that have a sound checkpoint; what is on disk is checked for the
+named one only, which is run next.
 One process at a time does so, and only while no other works with the file.
 Raises: NotFoundError, CheckpointError, DatabaseCorrupt (no usable checkpoint), BatchInUse.
 """
@@ -12,6 +14,7 @@ Raises: NotFoundError, CheckpointError, DatabaseCorrupt (no usable checkpoint), 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from gs_video_report.batch.checkpoint_manager import (
@@ -28,10 +31,10 @@ from gs_video_report.batch.planner import OpenedBatch
 from gs_video_report.batch.store.clock import utc_now
 from gs_video_report.batch.store.place_lock import rebuilding
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.errors import DatabaseCorrupt, NotFoundError
+from gs_video_report.errors import CheckpointError, DatabaseCorrupt, NotFoundError
 
 SHOWN = 5
-"""Damaged reports that are named."""
+"""Damaged reports, or batches, that are named."""
 
 
 async def open_or_restore(path: Path, ref: str) -> tuple[Database, OpenedBatch | None]:
@@ -70,7 +73,37 @@ async def _rebuilt(path: Path, ref: str) -> OpenedBatch | None:
     else:
         return None
     async with await Database.open(path, alone=True) as database:
-        return await _restore_into(database, path, checkpoint, [note])
+        others = await _restore_others(database, path, checkpoint.info.batch_id)
+        return await _restore_into(database, path, checkpoint, [note, *others])
+
+
+async def _restore_others(database: Database, path: Path, but: str) -> list[str]:
+    """Rebuild every other batch from its newest sound checkpoint; what there is to say of it."""
+    queue = TaskQueue(database)
+    manager = CheckpointManager(queue, default_directory(path))
+    restored, lost = [], []
+    for batch_id in reversed(await asyncio.to_thread(manager.batch_ids)):
+        if batch_id == but:
+            continue
+        try:
+            checkpoint = await asyncio.to_thread(manager.load, f"{batch_id}-")  # and no longer id
+            await manager.restore(checkpoint, queue)
+            restored.append(batch_id)
+        except CheckpointError:
+            lost.append(batch_id)
+    notes = []
+    if restored:
+        notes.append(
+            f"{len(restored)} more {'batch was' if len(restored) == 1 else 'batches were'} rebuilt "
+            f"from checkpoints ({_some(restored)}); see: gsvr batch list"
+        )
+    if lost:
+        notes.append(f"not rebuilt, since no checkpoint of theirs is sound: {_some(lost)}")
+    return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
 
 
 async def _with_known(
@@ -143,7 +176,7 @@ async def _recheck(queue: TaskQueue, batch_id: str, output_dir: Path) -> list[st
     if left:
         notes.append(
             f"{len(left)} finished reports are not on disk as they were and were left so "
-            f"({', '.join(left[:SHOWN])}{', ...' if len(left) > SHOWN else ''}): their recordings "
+            f"({_some(left)}): their recordings "
             "are not here, or a service wrote them; gsvr batch verify --repair makes whole what it "
             "can"
         )
