@@ -366,3 +366,29 @@ def test_all_black_recording_has_no_slides(tmp_path: Path) -> None:
     found = find_slides(str(real_media("silent-black-10s.mp4")), str(tmp_path), SlideParams())
     assert found.slides == ()
     assert found.frames_sampled == 10
+
+
+@pytest.mark.parametrize("matrix", [8, 10, 14])
+def test_pictures_in_colours_that_cannot_be_converted_are_shown_in_usual_ones(
+    tmp_path: Path, matrix: int
+) -> None:
+    """Regression: YCgCo, BT.2020 with constant luminance and ICtCp broke off the search."""
+    import av
+
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=5, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.colorspace = matrix
+        for _ in range(10):
+            image = np.full((48, 64, 3), 200, dtype=np.uint8)
+            image[8:40:8, 4:50] = 20
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
+            frame.colorspace = matrix
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with av.open(str(path)) as made:
+        assert next(made.decode(video=0)).colorspace == matrix
+    found = find_slides(str(path), str(tmp_path / "out"), SlideParams())
+    assert [slide.t_s for slide in found.slides] == [0.0]
+    assert found.problems == ()

@@ -17,6 +17,11 @@ from typing import Any
 from gs_video_report.errors import from_os_error
 from gs_video_report.media.slides.exact import Origin
 
+_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
+"""AVColorSpace of pictures that FFmpeg's scaler converts; it refuses YCgCo, BT.2020 with constant
+luminance, ICtCp, and what damage makes up."""
+_UNKNOWN_MATRIX = 2
+_RANGES = frozenset({0, 1, 2})
 CAMERA_MOVES = 0.24
 """Part of the cells that moves in most samples of a talking head or a film."""
 
@@ -137,13 +142,22 @@ def encode(frame: Any, params: SlideParams, pixel_aspect: float = 1.0) -> tuple[
     return target.getvalue(), picture.width, picture.height
 
 
+def convertible(frame: Any) -> Any:
+    """The same frame; its colours count as usual ones where the scaler knows no way from them."""
+    if frame.colorspace not in _MATRICES:
+        frame.colorspace = _UNKNOWN_MATRIX
+    if frame.color_range not in _RANGES:
+        frame.color_range = 0
+    return frame
+
+
 def _as_rgbx(frame: Any) -> Any:
     """The frame as a picture of mode RGBX, whose fourth byte the encoder passes over: the only
     layout that Pillow takes from FFmpeg without copying it."""
     from av.video.reformatter import VideoReformatter
     from PIL import Image
 
-    rgb = VideoReformatter().reformat(frame, format="rgb0", threads=1)
+    rgb = VideoReformatter().reformat(convertible(frame), format="rgb0", threads=1)
     plane: Any = rgb.planes[0]
     size = (rgb.width, rgb.height)
     return Image.frombuffer("RGBX", size, plane, "raw", "RGBX", plane.line_size, 1)

@@ -23,7 +23,13 @@ from gs_video_report.media.slides.change import (
     cells_changed,
 )
 from gs_video_report.media.slides.exact import Origin
-from gs_video_report.media.slides.images import CAMERA_MOVES, OpenSlide, SlideParams, SlideWriter
+from gs_video_report.media.slides.images import (
+    CAMERA_MOVES,
+    OpenSlide,
+    SlideParams,
+    SlideWriter,
+    convertible,
+)
 
 _BETWEEN_S = 0.2
 _MAX_REPEATS = 12
@@ -223,6 +229,6 @@ class Thumbnail:
         turns = int(frame.rotation) % 360 // 90
         width, height = (HEIGHT, WIDTH) if turns % 2 else (WIDTH, HEIGHT)
         small = self._reformatter.reformat(
-            frame, width, height, "gray", interpolation="AREA", threads=1
+            convertible(frame), width, height, "gray", interpolation="AREA", threads=1
         )
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
