@@ -101,7 +101,8 @@ async def _show_status(
 
     batch_id = state.row.batch_id
     failures = await failure_groups(queue, batch_id)
-    running = [t async for t in queue.iter_tasks(batch_id, {TaskStatus.RUNNING})]
+    in_work = queue.iter_tasks(batch_id, {TaskStatus.RUNNING})
+    running = [task async for task in in_work] if state.word != "interrupted" else []
     if json:
         from gs_video_report.terminal.stream import json_line
 
@@ -172,12 +173,34 @@ async def pause(access: ProcessCommand, json: bool, ref: str) -> int:
 async def cancel(access: ProcessCommand, json: bool, ref: str, yes: bool) -> int:
     """`gsvr batch cancel`."""
     async with queue_of(app.load(access), read_only=False) as queue:
+        if ":" in ref:
+            return await _cancel_task(access, queue, json, ref, yes)
         row = await queue.get_batch(ref)
         confirm(yes, f"Cancel batch {row.batch_id} ({row.name})?")
         state, ended = await commands.cancel(queue, row.batch_id)
     if not json:
         say(f"waiting videos cancelled: {ended}")
     return _changed(access, state, json, "retry")
+
+
+async def _cancel_task(
+    access: ProcessCommand, queue: TaskQueue, json: bool, ref: str, yes: bool
+) -> int:
+    from gs_video_report.batch.progress.snapshot import display_name
+
+    task = await queue.get_task(ref)
+    confirm(yes, f"Cancel task {task.ref} ({display_name(task)})?")
+    state = await commands.cancel_task(queue, task.ref)
+    now = await queue.get_task(task.ref)
+    tail = app.command_tail(access)
+    if json:
+        say_json(tables.batch_status_json(state, tail=tail))
+        return OK
+    asked = now.status is TaskStatus.RUNNING
+    word = "told to stop" if asked else str(now.status)
+    say(f"Task {now.ref} is {word}: {tables.counts_text(state.counts)}")
+    say(f"Next:  gsvr batch {'show' if asked else 'retry'} {now.ref}{tail}")
+    return OK
 
 
 def _changed(access: ProcessCommand, state: commands.BatchState, json: bool, verb: str) -> int:

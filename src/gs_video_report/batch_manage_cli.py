@@ -131,14 +131,14 @@ def pause(
 
 @batch_app.command("cancel", rich_help_panel=WATCH)
 def cancel(
-    ref: Ref,
+    ref: Annotated[str, typer.Argument(help="A batch, or one task such as 7f3a:17.")],
     yes: o.Yes = False,
     config: o.ConfigFile = None,
     db: o.Db = None,
     json: o.Json = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """End a batch; finished reports stay."""
+    """End a batch, or one task of it; finished reports stay."""
     from gs_video_report import app_batches as app
 
     run(Faces(json, verbose), lambda: app.cancel(_access(config, db), json, ref, yes))
@@ -252,7 +252,7 @@ def export(
 @batch_app.command("render", rich_help_panel=RESULTS)
 def render(
     ref: LatestRef = "latest",
-    template: o.Template = None,
+    template: o.OtherTemplate = None,
     config: o.ConfigFile = None,
     db: o.Db = None,
     json: o.Json = False,

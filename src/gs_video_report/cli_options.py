@@ -70,6 +70,16 @@ Template = Annotated[
         metavar="NAME",
     ),
 ]
+OtherTemplate = Annotated[
+    str | None,
+    _opt(
+        "--template",
+        "-t",
+        help="Report template (default: that of each report).",
+        panel=OUTPUT,
+        metavar="NAME",
+    ),
+]
 Output = Annotated[
     str | None,
     _opt(

@@ -27,7 +27,7 @@ from gs_video_report.batch.data_models import (
     VideoTask,
 )
 from gs_video_report.batch.queue.doubt import doubt_of
-from gs_video_report.batch.queue.event_reads import run_hint
+from gs_video_report.batch.queue.event_reads import living, run_hint, runs
 from gs_video_report.batch.store.process_lock import is_alive, process_of
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.errors import FileMissingError, NotFoundError, UsageError
@@ -73,8 +73,12 @@ async def _state(queue: TaskQueue, row: BatchRow, counts: BatchCounts) -> BatchS
             worker = task.worker_id or ""
             live = live or is_alive(queue.db.path, process_of(worker))
         if not live:  # between two tasks, waiting for a retry, or writing the last pages
+            live = bool(living(queue.db, await runs(queue.db, row.batch_id)))
+        if not live:  # started by an older version, which recorded no runs
             last = await queue.latest_worker(row.batch_id)
             live = last is not None and is_alive(queue.db.path, process_of(last))
+        if not live:  # nobody does them: they wait for the next run
+            counts = replace(counts, pending=counts.pending + counts.running, running=0)
     return BatchState(row, counts, live)
 
 
@@ -93,6 +97,20 @@ async def pause(queue: TaskQueue, ref: str) -> BatchState:
         )
     await queue.set_batch_status(row.batch_id, BatchStatus.PAUSED, reason="paused on request")
     return await batch_state(queue, row.batch_id)
+
+
+async def cancel_task(queue: TaskQueue, ref: str) -> BatchState:
+    """End one task (`batch:seq`): a waiting one at once, a running one when its worker hears of it.
+
+    Raises: NotFoundError; UsageError when it has ended already.
+    """
+    task = await queue.get_task(ref)
+    if not await queue.request_cancel(task):
+        raise UsageError(
+            f"task {task.ref} is {task.status}, so there is nothing to cancel",
+            hint=f"see: gsvr batch show {task.ref}",
+        )
+    return await batch_state(queue, task.batch_id)
 
 
 async def cancel(queue: TaskQueue, ref: str) -> tuple[BatchState, int]:

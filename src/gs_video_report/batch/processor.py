@@ -96,12 +96,22 @@ class BatchProcessor:
                     await asyncio.to_thread(sweep_temps, Path(options.output_dir))
                     return await self._already_done(queue, started)
                 await self.database.wait_longer(LOCK_PATIENCE_S)
-                load_template(options.template, options.user_templates)
-                _make_output_dir(options.output_dir)
-                return await self._with_compute(queue, lock.process_id, started)
+                try:
+                    load_template(options.template, options.user_templates)
+                    _make_output_dir(options.output_dir)
+                    return await self._with_compute(queue, lock.process_id, started)
+                except GsvrError as error:
+                    await self._never_began(queue, error)
+                    raise
         finally:
             remove_dead(self.database.path)
             lock.close()
+
+    async def _never_began(self, queue: TaskQueue, error: GsvrError) -> None:
+        """A new batch whose first run could not begin is not on its way to anything."""
+        row = await queue.get_batch(self.row.batch_id)
+        if row.status is BatchStatus.INITIALIZING:
+            await queue.set_batch_status(row.batch_id, BatchStatus.FAILED, reason=error.message)
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
         """All tasks have ended and the library page is there, as new as its reports."""

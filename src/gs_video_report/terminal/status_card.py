@@ -110,7 +110,7 @@ def batch_status(
 
 
 def _reason(row: BatchRow) -> str:
-    if row.status is BatchStatus.PAUSED and row.status_reason:
+    if row.status in (BatchStatus.PAUSED, BatchStatus.FAILED) and row.status_reason:
         return f" ({clean(row.status_reason)})"
     return ""
 
