@@ -140,6 +140,10 @@ step in between, is failed as poison. High on purpose: the program is mostly kil
 reboots and power cuts, and no number of those may cost a video its report."""
 
 
+OUTSIDE = "outside-"
+"""Begins the folder, in the output tree, for files that a list names outside of its own folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class VideoInput:
     """One thing to process, as found by the input parser. Nothing of it has been opened."""
@@ -162,6 +166,21 @@ class VideoInput:
     """Every other column of the list, as text."""
     origin: str = ""
     """Where it came from, such as `list.csv:17`; empty for directory scans."""
+
+    @property
+    def known_as(self) -> str:
+        """How people know it: its path below the input root; of a file that a list names elsewhere,
+        its whole path; an address."""
+        if self.relative_path:
+            return self.source if self._is_elsewhere else self.relative_path
+        is_file = self.input_type is InputType.FILE
+        return self.source.rstrip("/").rsplit("/", 1)[-1] if is_file else self.source
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """The first folder of `relative_path` is made up (`batch.inputs.resolve`)."""
+        made_up = self.relative_path.startswith(OUTSIDE)
+        return made_up and not self.source.endswith(f"/{self.relative_path}")
 
 
 @dataclass(frozen=True, slots=True)

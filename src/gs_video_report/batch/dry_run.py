@@ -80,7 +80,7 @@ def _row(
     known: Known,
     estimate: Callable[[float], Estimate],
 ) -> PlanRow:
-    name = video.relative_path or video.source
+    name = video.known_as
     if video.source in lengths.titles:
         name = f"{lengths.titles[video.source]} ({name})"
     size = lengths.size(video)

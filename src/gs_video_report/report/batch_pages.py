@@ -25,6 +25,7 @@ from gs_video_report.report.batch_report import (
     Failure,
     error_files,
     group_failures,
+    said,
     summary_files,
 )
 from gs_video_report.report.json_out import MALFORMED, read_json
@@ -136,7 +137,7 @@ def _count(task: dict[str, Any], sums: _Sums) -> None:
                 ref=task["ref"],
                 name=task["name"],
                 code=error["code"],
-                message=error["message"],
+                message=said(error["message"], task["name"], task.get("source", "")),
                 hint=error["hint"],
                 stage=error["stage"],
                 attempts=task["attempt"],
@@ -178,7 +179,7 @@ def _plain_entry(
         duration_s=task["media_s"] or 0.0,
         language=task["language"],
         error_code=error.get("code", ""),
-        error_message=error.get("message", ""),
+        error_message=said(error.get("message", ""), task["name"], task.get("source", "")),
         error_hint=error.get("hint", ""),
         error_stage=error.get("stage", ""),
     )

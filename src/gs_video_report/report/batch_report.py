@@ -106,6 +106,19 @@ def group_failures(failures: Iterable[Failure]) -> tuple[FailureGroup, ...]:
     return tuple(sorted(groups, key=lambda g: (g.count, g.code, g.hint)))
 
 
+def said(message: str, *names: str) -> str:
+    """An error's message without the name of its recording, for places that show it already.
+
+    Args:
+        names: how the recording is called there, and its source.
+    """
+    for name in names:
+        for prefix in (name, name.rsplit("/", 1)[-1]):
+            if prefix and message.startswith(f"{prefix}: "):
+                return message[len(prefix) + 2 :]
+    return message
+
+
 def cause_of(code: str) -> str:
     """The documented meaning of an error code, one sentence."""
     kind = type(GsvrError.from_dict({"code": code}))

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from gs_video_report.batch.attempt.calls import GatedCompute, MeteredCompute
 from gs_video_report.batch.attempt.control import TaskControl
 from gs_video_report.batch.attempt.steps import JournaledSteps
-from gs_video_report.batch.data_models import BatchOptions, InputType, VideoTask
+from gs_video_report.batch.data_models import BatchOptions, InputType, VideoInput, VideoTask
 from gs_video_report.batch.step_journal import StepJournal
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.cache import ArtifactStore
@@ -125,7 +125,7 @@ class AttemptSource:
         except OSError as error:
             raise from_os_error(error, video.source) from error
         if stat.st_size == 0:
-            raise EmptyFileError(f"{video.relative_path or video.source}: the file is empty")
+            raise EmptyFileError(f"{video.known_as}: the file is empty")
         known = await self.queue.remembered_fingerprint(
             video.source, stat.st_size, stat.st_mtime_ns
         )
@@ -148,7 +148,7 @@ class AttemptSource:
             return MediaSource(
                 source=video.source,
                 input_type=str(video.input_type),
-                display_name=video.relative_path or Path(video.source).name,
+                display_name=_name_in_report(video),
                 metadata=video.metadata,
             )
         return MediaSource(
@@ -157,3 +157,9 @@ class AttemptSource:
             display_name=fetched.name,
             metadata={**fetched.metadata, **video.metadata},
         )
+
+
+def _name_in_report(video: VideoInput) -> str:
+    """As people know it, but for folders of this machine that are no part of the input."""
+    known = video.known_as
+    return known.rpartition("/")[2] if known == video.source else known

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gs_video_report.batch.data_models import InputProblem, InputType, VideoInput
+from gs_video_report.batch.data_models import OUTSIDE, InputProblem, InputType, VideoInput
 from gs_video_report.batch.inputs.lists import Entry
 from gs_video_report.batch.inputs.rules import (
     MEDIA_SUFFIXES,
@@ -163,7 +163,7 @@ class Resolver:
                 return path[len(inside) :]
         parent, name = os.path.split(path)
         digest = hashlib.blake2b(os.fsencode(parent), digest_size=4).hexdigest()
-        return f"outside-{digest}/{name or safe_component(path)}"
+        return f"{OUTSIDE}{digest}/{name or safe_component(path)}"
 
     def _expand(self, entry: Entry, path: str) -> Iterator[Found]:
         """The recordings below a folder that the list names."""

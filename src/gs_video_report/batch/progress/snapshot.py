@@ -110,13 +110,8 @@ class Snapshot:
 
 
 def display_name(task: VideoTask) -> str:
-    """How people know the video: path below the input root, else base name, else URL."""
-    video = task.video
-    if video.relative_path:
-        return video.relative_path
-    if video.input_type == "file":
-        return video.source.rstrip("/").rsplit("/", 1)[-1]
-    return video.source
+    """How people know the video, see `VideoInput.known_as`."""
+    return task.video.known_as
 
 
 def progress_file(snapshot: Snapshot, at: str = "") -> dict[str, Any]:

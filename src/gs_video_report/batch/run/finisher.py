@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import aiofiles
@@ -139,7 +138,7 @@ def _entry(task: VideoTask, batch_id: str) -> dict[str, Any]:
         "ref": task.ref,
         "seq": task.seq,
         "status": str(task.status),
-        "name": task.video.relative_path or Path(task.video.source).name,
+        "name": task.video.known_as,
         "source": task.video.source,
         "template": task.template,
         "media_s": task.media_s,
