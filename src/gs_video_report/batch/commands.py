@@ -196,7 +196,7 @@ def export_row(task: VideoTask) -> dict[str, Any]:
     paths = {o.kind: o.path for o in result.outputs} if result else {}
     return {
         "ref": task.ref,
-        "name": task.video.relative_path or Path(task.video.source).name,
+        "name": task.video.known_as,
         "source": task.video.source,
         "status": str(task.status),
         "template": task.template,
