@@ -100,7 +100,7 @@ class Original:
 
 
 _FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
-_SAME = {"fflags": "+bitexact"}
+SAME = {"fflags": "+bitexact"}
 """No random numbers of tracks, no times of writing."""
 _PAGES = {"page_duration": "100000"}
 _FAST = {"preset": "ultrafast", "bf": "2"}
@@ -258,7 +258,7 @@ def _write_workbook(path: Path) -> None:
 def make(original: Original, folder: Path) -> Path:
     """Write one recording; returns the file."""
     path = folder / original.name
-    with av.open(str(path), "w", format=original.format, options=_SAME | original.muxer) as out:
+    with av.open(str(path), "w", format=original.format, options=SAME | original.muxer) as out:
         out.metadata.update({"title": f"Rivers {original.name}", "artist": "Nobody"})
         if original.subtitles == "ass":
             out.add_attachment("letters.ttf", "font/ttf", bytes(range(256)))

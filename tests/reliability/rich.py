@@ -22,7 +22,7 @@ import av
 from tests.reliability import oracle
 from tests.reliability.fuzz import FATAL, Outcome
 from tests.reliability.mutate import mutated
-from tests.reliability.originals import SMALL, text_originals
+from tests.reliability.originals import SAME, SMALL, text_originals
 from tests.reliability.scene import FULL, Scene, end
 
 PER_BLOCK = 30
@@ -67,7 +67,7 @@ def spoken_originals(folder: Path) -> list[Path]:
 def _transcode(
     source: Path, path: Path, picture: str, pixels: str, sound: str, options: dict[str, str]
 ) -> None:
-    with av.open(str(source)) as clip, av.open(str(path), "w") as out:
+    with av.open(str(source)) as clip, av.open(str(path), "w", options=SAME) as out:
         streams: dict[str, Any] = {}
         if picture:
             streams["video"] = shown = out.add_stream(picture, rate=25)
