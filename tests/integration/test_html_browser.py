@@ -36,7 +36,9 @@ STARTS = [0.5 + i * 1.4 for i in range(12)]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as running:
+    # helpers of the browser outlive it for a moment, and may write while the folder is removed
+    place = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with place as profile, chromium(Path(profile)) as running:
         yield running
 
 
