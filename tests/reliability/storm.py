@@ -152,13 +152,14 @@ class _OneBatch:
             victim=target,
         )
         struck = self._await_stroke(victim)
-        for problem in oracle.run_again(self.scene, before, seen):
-            self._problem(problem)
         if struck:
             self.storm.tally.strokes[kind] += 1
             self.child_kills += kind == "child"
             self.unseen += kind == "child"
             self._after(kind, victim)
+        # not before: a process that was stopped as it opened or closed the database keeps it
+        for problem in oracle.run_again(self.scene, before, seen):
+            self._problem(problem)
         self._reap(victim if struck and kind == "kill" else None)
 
     def _await_stroke(self, victim: subprocess.Popen[bytes]) -> bool:
