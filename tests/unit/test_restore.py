@@ -12,6 +12,7 @@ import pytest
 from gs_video_report.batch.checkpoint_manager import CheckpointManager
 from gs_video_report.batch.commands import restorable
 from gs_video_report.batch.data_models import BatchOptions, NewTask, TaskStatus, VideoInput
+from gs_video_report.batch.mend import restore
 from gs_video_report.batch.mend.restore import open_or_restore
 from gs_video_report.batch.persistence import Database
 from gs_video_report.batch.store.process_lock import ProcessLock
@@ -124,6 +125,51 @@ async def test_a_lost_database_is_rebuilt_with_all_its_batches(tmp_path: Path) -
         assert [(row.batch_id, counts.total) for row, counts in listed] == [
             (batch_id, 1) for batch_id in reversed(ids)
         ]
+
+
+async def test_a_rebuild_that_is_cut_short_leaves_no_part_of_it_and_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pins: the batches that had been restored by then passed for the whole database."""
+    path, ids = await two_batches(tmp_path)
+    path.unlink()
+    stale = path.with_name(path.name + "-wal")
+    stale.write_bytes(b"of the lost database")
+
+    async def cut_short(*_: object) -> None:
+        raise KeyError("the power went")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(restore, "_restore_into", cut_short)
+        with pytest.raises(KeyError):
+            await open_or_restore(path, "latest")
+    assert not path.exists()
+    database, opened = await open_or_restore(path, "latest")
+    async with database:
+        assert opened is not None
+        assert opened.row.batch_id == ids[-1]
+        assert len(await TaskQueue(database).list_batches()) == 2
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == [path.name]
+
+
+async def test_a_rebuilt_ledger_holds_what_another_batchs_checkpoint_knew(tmp_path: Path) -> None:
+    """Pins: rows that came with the other checkpoint were not summed, and the limit let more by."""
+    queue = await open_queue(tmp_path, FakeClock(), 1)
+    await queue.create_batch(batch("bb22cc33"))
+    manager = CheckpointManager(queue)
+    paid = "INSERT INTO usage(at, batch_id, provider, usd) VALUES(?, ?, 'gemini', 1.5)"
+    first, later = "2999-01-01T00:00:00.000Z", "2999-01-01T00:00:01.000Z"
+    await queue.db.write(lambda c: c.execute(paid, (first, BATCH)).rowcount)
+    await manager.write(BATCH, "test")
+    await queue.db.write(lambda c: c.execute(paid, (later, BATCH)).rowcount)
+    await manager.write("bb22cc33", "test")
+    path = queue.db.path
+    await queue.db.close()
+    path.unlink()
+    database, _ = await open_or_restore(path, BATCH)
+    async with database:
+        rows = await database.read("SELECT ledger_usd FROM batches WHERE batch_id = ?", (BATCH,))
+        assert rows[0][0] == 3.0
 
 
 async def test_a_batch_without_a_sound_checkpoint_is_told_and_hinders_no_other(

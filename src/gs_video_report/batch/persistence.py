@@ -29,8 +29,8 @@ from gs_video_report.batch.store.database_open import (
     open_writer,
 )
 from gs_video_report.batch.store.group_commit import Batcher, Many, Work
-from gs_video_report.batch.store.place_lock import PlaceLock
-from gs_video_report.errors import DatabaseReadOnly
+from gs_video_report.batch.store.place_lock import PlaceLock, refuse_while_rebuilt
+from gs_video_report.errors import DatabaseReadOnly, NotFoundError
 
 T = TypeVar("T")
 _CLOSE_PATIENCE_S = 0.5
@@ -89,7 +89,12 @@ class Database:
             QueueBusy, DiskFullError: see their texts.
         """
         check_sqlite()
-        file = check_place(path, create=create and not read_only)
+        try:
+            file = check_place(path, create=create and not read_only)
+        except NotFoundError:
+            if not read_only and not alone:
+                await refuse_while_rebuilt(Path(path))
+            raise
         if read_only:
             try:
                 reader = await open_reader(

@@ -31,7 +31,8 @@ from gs_video_report.batch.planner import OpenedBatch
 from gs_video_report.batch.store.clock import utc_now
 from gs_video_report.batch.store.place_lock import rebuilding
 from gs_video_report.batch.task_queue import TaskQueue
-from gs_video_report.errors import CheckpointError, DatabaseCorrupt, NotFoundError
+from gs_video_report.errors import DatabaseCorrupt, DiskFullError, GsvrError, NotFoundError
+from gs_video_report.files import fsync_dir
 
 SHOWN = 5
 """Damaged reports, or batches, that are named."""
@@ -72,9 +73,25 @@ async def _rebuilt(path: Path, ref: str) -> OpenedBatch | None:
         note = f"the database is damaged; it was kept as {kept.name}"
     else:
         return None
-    async with await Database.open(path, alone=True) as database:
+    building = path.with_name(f"{path.name}.rebuilding")
+    _remove(building)  # of a rebuild that was cut short
+    async with await Database.open(building, alone=True) as database:
         others = await _restore_others(database, path, checkpoint.info.batch_id)
-        return await _restore_into(database, path, checkpoint, [note, *others])
+        opened = await _restore_into(database, path, checkpoint, [note, *others])
+    await asyncio.to_thread(_put_in_place, building, path)
+    return opened
+
+
+def _put_in_place(building: Path, path: Path) -> None:
+    """All batches at once: one cut short must not pass for the whole."""
+    _remove(path)  # side files of a database that is not there would be taken for this one's
+    building.replace(path)
+    fsync_dir(path.parent)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("-wal", "-shm", ""):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 async def _restore_others(database: Database, path: Path, but: str) -> list[str]:
@@ -89,7 +106,9 @@ async def _restore_others(database: Database, path: Path, but: str) -> list[str]
             checkpoint = await asyncio.to_thread(manager.load, f"{batch_id}-")  # and no longer id
             await manager.restore(checkpoint, queue)
             restored.append(batch_id)
-        except CheckpointError:
+        except DiskFullError:
+            raise
+        except GsvrError:
             lost.append(batch_id)
     notes = []
     if restored:

@@ -307,6 +307,8 @@ class TaskAdmin(TaskReads):
                 connection.execute(query("restore_usage"), {**row, "task_id": None})
             sums = (spent.requests, spent.tokens_in, spent.tokens_out, spent.usd, batch.batch_id)
             connection.execute(query("add_batch_usage"), sums)
+            # rows that came with a checkpoint of another batch were there before this one was
+            connection.execute(query("sum_ledger"), {"batch_id": batch.batch_id})
             data = json_text({"reason": reason})
             add_events(connection, [(self._now(), batch.batch_id, None, "batch.restored", data)])
 

@@ -276,6 +276,11 @@ WHERE NOT EXISTS(SELECT 1 FROM usage WHERE at = :at AND provider = :provider AND
   AND key_id = :key_id AND requests = :requests AND tokens_in = :tokens_in
   AND tokens_out = :tokens_out AND batch_id IS :batch_id);
 
+-- name: sum_ledger
+UPDATE batches SET ledger_usd =
+  (SELECT coalesce(sum(usd), 0.0) FROM usage WHERE usage.batch_id = :batch_id)
+WHERE batch_id = :batch_id;
+
 -- name: usage_since
 SELECT coalesce(sum(requests), 0) AS requests, coalesce(sum(tokens_in), 0) AS tokens_in,
   coalesce(sum(tokens_out), 0) AS tokens_out, coalesce(sum(usd), 0.0) AS usd

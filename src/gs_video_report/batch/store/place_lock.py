@@ -71,6 +71,15 @@ class PlaceLock:
             release(fd, self._path, _turn_file(self._path))
 
 
+async def refuse_while_rebuilt(db_path: Path) -> None:
+    """For a database that is not there: it may come back in a moment.
+
+    Raises: BatchInUse while another command rebuilds it.
+    """
+    if _file(db_path).exists():
+        (await PlaceLock.take(db_path, 0.0)).close()
+
+
 def _turn_file(path: Path) -> Path:
     """Not `*.lock`: nobody holds it between two transactions, and it is no sign of death."""
     return path.with_name("turn")

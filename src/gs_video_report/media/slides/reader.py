@@ -182,17 +182,21 @@ class Reader:
         needed = origin.needed(frame.pts)
         if not needed or not self._trust.must_try(origin):
             return frame
-        context = self.stream.codec_context
+        exact = frame
         try:
-            frames = [each for packet in needed for each in context.decode(packet)]
-            frames += self._held()
+            for each in self._decoded(needed):  # and not held: a group may fill the memory
+                if each.pts == frame.pts and not each.is_corrupt:
+                    exact = each
         except av.error.FFmpegError:
-            frames = []
-        context.flush_buffers()
-        found = (each for each in frames if each.pts == frame.pts and not each.is_corrupt)
-        exact = next(found, frame)
+            exact = frame
+        self.stream.codec_context.flush_buffers()
         self._trust.tried(origin, same=_same(exact, frame))
         return exact
+
+    def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
+        for packet in packets:
+            yield from self.stream.codec_context.decode(packet)
+        yield from self._held()
 
     def origin(self, packets: list[Any], decoded: Iterable[Any], *, forward: bool) -> Origin:
         """Of the frames of a group of which only `decoded` is decoded; see `Origin`."""
