@@ -449,7 +449,11 @@ async def test_a_task_that_met_the_end_of_the_run_is_not_claimed_again_by_an_idl
     assert (await bench.statuses())[1] is TaskStatus.PENDING
 
 
-async def test_pause_from_elsewhere_stops_the_pool(bench: Bench) -> None:
+@pytest.mark.parametrize("status", [BatchStatus.PAUSED, BatchStatus.FAILED])
+async def test_a_state_in_which_nothing_can_be_claimed_stops_the_pool(
+    bench: Bench, status: BatchStatus
+) -> None:
+    """A failed batch was waited for without end: its tasks are open, and nobody may take them."""
     begun = asyncio.Event()
 
     async def run(task: VideoTask, control: TaskControl) -> TaskResult:
@@ -459,8 +463,9 @@ async def test_pause_from_elsewhere_stops_the_pool(bench: Bench) -> None:
 
     running = asyncio.create_task(bench.pool(run, parallel=1).run())
     await begun.wait()
-    await bench.queue.set_batch_status(BATCH, BatchStatus.PAUSED)
-    assert (await running).reason is StopReason.PAUSED
+    await bench.queue.set_batch_status(BATCH, status)
+    assert (await asyncio.wait_for(running, 10)).reason is StopReason.PAUSED
+    assert set((await bench.statuses()).values()) == {TaskStatus.PENDING}
 
 
 async def test_cancelling_one_task_leaves_the_others(bench: Bench) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gs_video_report.batch.commands import batch_state, cancel_task
-from gs_video_report.batch.data_models import BatchOptions, BatchStatus, TaskStatus
+from gs_video_report.batch.data_models import BatchOptions, BatchRow, BatchStatus, TaskStatus
 from gs_video_report.batch.processor import BatchProcessor
 from gs_video_report.batch.run.record import RunRecord
 from gs_video_report.batch.store.process_lock import ProcessLock
@@ -62,21 +63,47 @@ async def test_one_task_is_cancelled_by_its_name_and_only_once(queue: TaskQueue)
         assert (await queue.heartbeat([lock.worker_id(1)], 60.0)).cancel == {running.task_id}
 
 
+class Silent:
+    """A printer."""
+
+    lost = False
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *args, **kwargs: None
+
+
+async def not_to_begin(queue: TaskQueue, folder: Path) -> BatchProcessor:
+    """The first run of the new batch bb22cc33, whose output folder cannot be made."""
+    (folder / "out").write_text("in the way")
+    options = BatchOptions(output_dir=str(folder / "out"), cache_dir=str(folder / "cache"))
+    row = await queue.create_batch(batch("bb22cc33", options=options))
+    return BatchProcessor(queue.db, row, Silent())  # type: ignore[arg-type]
+
+
 async def test_a_batch_whose_first_run_could_not_begin_has_failed_and_says_why(
     queue: TaskQueue, tmp_path: Path
 ) -> None:
     """It stayed "initializing" for good, and a watcher waited for it."""
-    (tmp_path / "out").write_text("in the way")
-    options = BatchOptions(output_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
-    row = await queue.create_batch(batch("bb22cc33", options=options))
-
-    class Silent:
-        lost = False
-
-        def __getattr__(self, name: str) -> object:
-            return lambda *args, **kwargs: None
-
+    processor = await not_to_begin(queue, tmp_path)
     with pytest.raises(GsvrError, match="cannot be written") as raised:
-        await BatchProcessor(queue.db, row, Silent()).run()  # type: ignore[arg-type]
+        await processor.run()
     stored = await queue.get_batch("bb22cc33")
     assert (stored.status, stored.status_reason) == (BatchStatus.FAILED, raised.value.message)
+
+
+async def test_a_first_run_that_cannot_begin_leaves_the_batch_to_the_one_that_began(
+    queue: TaskQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch became "failed" under the other one, which then waited for ever."""
+    write = TaskQueue.set_batch_status
+
+    async def late(self: TaskQueue, batch_id: str, new: BatchStatus, **more: Any) -> BatchRow:
+        """The other process begins just before this one writes."""
+        await write(self, batch_id, BatchStatus.RUNNING)
+        return await write(self, batch_id, new, **more)
+
+    processor = await not_to_begin(queue, tmp_path)
+    monkeypatch.setattr(TaskQueue, "set_batch_status", late)
+    with pytest.raises(GsvrError, match="cannot be written"):
+        await processor.run()
+    assert (await queue.get_batch("bb22cc33")).status is BatchStatus.RUNNING

@@ -90,7 +90,10 @@ def test_the_view_of_a_watcher_does_not_offer_to_stop_the_batch() -> None:
     assert watched.endswith("Ctrl-C leaves the batch running")
 
 
-@pytest.mark.parametrize("status", [BatchStatus.CANCELLED, BatchStatus.PAUSED])
+STOPPED = [BatchStatus.CANCELLED, BatchStatus.PAUSED, BatchStatus.FAILED]
+
+
+@pytest.mark.parametrize("status", STOPPED)
 async def test_a_batch_stopped_just_as_its_last_video_ended_is_completed(
     status: BatchStatus, tmp_path: Path
 ) -> None:
@@ -101,6 +104,18 @@ async def test_a_batch_stopped_just_as_its_last_video_ended_is_completed(
     after = await settle_status(queue, BATCH, BatchStatus.COMPLETED, drained, done)
     await queue.db.close()
     assert after.status is BatchStatus.COMPLETED
+
+
+@pytest.mark.parametrize("status", STOPPED)
+async def test_a_stop_that_another_process_wrote_stays(status: BatchStatus, tmp_path: Path) -> None:
+    """A run that wanted to pause a failed batch ended with "cannot become paused"."""
+    queue = await open_queue(tmp_path, FakeClock(), 0)
+    await queue.set_batch_status(BATCH, BatchStatus.RUNNING)
+    await queue.set_batch_status(BATCH, status, reason="by another")
+    left, outcome = BatchCounts(completed=3, pending=1), PoolOutcome(StopReason.PAUSED)
+    after = await settle_status(queue, BATCH, BatchStatus.PAUSED, outcome, left)
+    await queue.db.close()
+    assert (after.status, after.status_reason) == (status, "by another")
 
 
 @contextmanager

@@ -108,10 +108,12 @@ class BatchProcessor:
             lock.close()
 
     async def _never_began(self, queue: TaskQueue, error: GsvrError) -> None:
-        """A new batch whose first run could not begin is not on its way to anything."""
-        row = await queue.get_batch(self.row.batch_id)
-        if row.status is BatchStatus.INITIALIZING:
-            await queue.set_batch_status(row.batch_id, BatchStatus.FAILED, reason=error.message)
+        """A new batch whose first run could not begin is not on its way to anything.
+
+        Another process may have begun with it meanwhile: then it goes on.
+        """
+        new, failed = BatchStatus.INITIALIZING, BatchStatus.FAILED
+        await queue.set_batch_status(self.row.batch_id, failed, reason=error.message, only_from=new)
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
         """All tasks have ended and the library page is there, as new as its reports."""

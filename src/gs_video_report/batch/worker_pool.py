@@ -265,7 +265,7 @@ class WorkerPool:
             self._attempts.cancel(task_id, LeaseLost("another process took the task over"))
         for task_id in answer.cancel:
             self._attempts.cancel(task_id, StepCancelled("cancelled on request", cancelled=True))
-        if answer.batch_status == BatchStatus.PAUSED:
+        if answer.batch_status in (BatchStatus.PAUSED, BatchStatus.FAILED):  # nothing to claim
             self.stop(5.0, StopReason.PAUSED)
         elif answer.batch_status == BatchStatus.CANCELLED:
             self.stop(0.0, StopReason.CANCELLED)

@@ -116,12 +116,17 @@ class BatchStore:
         *,
         reason: str = "",
         resume_at: str | None = None,
+        only_from: BatchStatus | None = None,
     ) -> BatchRow:
         """Move the batch to `new`. Setting the same status again is fine and renews the reason.
 
         Args:
             reason: one plain sentence, shown by `status`.
             resume_at: ISO-8601 UTC, only for `paused`.
+            only_from: leave a batch that is in another state as it is; None: from any state.
+
+        Returns:
+            The row as it is then, moved or not.
 
         Raises:
             UsageError: the transition table forbids it (the state in the file counts).
@@ -130,6 +135,8 @@ class BatchStore:
 
         def work(connection: sqlite3.Connection) -> BatchRow:
             old = _fetch_batch(connection, batch_id)
+            if only_from not in (None, old.status):
+                return old
             if old.status is not new:
                 check_batch_transition(old.status, new)
             return self._set_status(connection, old, new, reason, resume_at)

@@ -173,7 +173,7 @@ async def settle_status(
     A stop that somebody else wrote stays, and while another process works on the batch it goes on.
     """
     row = await queue.get_batch(batch_id)
-    stopped = row.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED)
+    stopped = row.status in (BatchStatus.PAUSED, BatchStatus.FAILED, BatchStatus.CANCELLED)
     if stopped and status is BatchStatus.COMPLETED:  # the stop came too late to stop anything
         await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
     elif stopped or row.status is status:
