@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,21 @@ async def test_a_first_run_that_cannot_begin_leaves_the_batch_to_the_one_that_be
     with pytest.raises(GsvrError, match="cannot be written"):
         await processor.run()
     assert (await queue.get_batch("bb22cc33")).status is BatchStatus.RUNNING
+
+
+async def test_a_run_that_cannot_begin_says_why_though_the_database_is_busy_too(
+    queue: TaskQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reason was replaced by "another program keeps the database locked"."""
+    processor = await not_to_begin(queue, tmp_path)
+    with closing(sqlite3.connect(queue.db.path, isolation_level=None)) as other:
+
+        def busy_from_now_on(*_: Any) -> None:
+            other.execute("BEGIN IMMEDIATE")
+
+        monkeypatch.setattr("gs_video_report.batch.processor.LOCK_PATIENCE_S", 0.05)
+        monkeypatch.setattr("gs_video_report.batch.processor.load_template", busy_from_now_on)
+        with pytest.raises(GsvrError, match="cannot be written"):
+            await processor.run()
+        assert other.in_transaction
+    assert (await queue.get_batch("bb22cc33")).status is BatchStatus.INITIALIZING

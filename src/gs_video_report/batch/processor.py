@@ -101,7 +101,8 @@ class BatchProcessor:
                     _make_output_dir(options.output_dir)
                     return await self._with_compute(queue, lock.process_id, started)
                 except GsvrError as error:
-                    await self._never_began(queue, error)
+                    with contextlib.suppress(GsvrError):  # what went wrong first is what to tell
+                        await self._never_began(queue, error)
                     raise
         finally:
             remove_dead(self.database.path)
