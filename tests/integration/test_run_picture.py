@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gs_video_report.batch.commands import batch_state
 from gs_video_report.batch.data_models import (
     BatchOptions,
@@ -138,3 +140,26 @@ async def test_a_cancelled_batch_that_is_resumed_stays_cancelled_and_names_the_w
             assert lines[1].startswith("Retry:   gsvr batch retry ab12cd34 ")
             card = batch_status(await batch_state(queue, "ab12cd34"), now=datetime.now(UTC))
             assert card[-1] == "Next:  gsvr batch retry ab12cd34"
+
+
+@pytest.mark.parametrize("left", [BatchStatus.PAUSED, BatchStatus.RUNNING])
+async def test_a_batch_whose_last_open_video_was_cancelled_is_completed_by_the_next_run(
+    left: BatchStatus, tmp_path: Path
+) -> None:
+    """It stayed paused for good beside the library page of another batch: a run had nothing to do.
+
+    The same for a run that was killed between its pages and its state.
+    """
+    row, pictures = make_row(tmp_path), Pictures()
+    settings = WithEngine(engine=Probing(pictures=pictures), tuning=False)
+    async with await Database.open(tmp_path / "tasks.db") as database:
+        queue = TaskQueue(database)
+        await fill(queue, row, tmp_path, "short.mp4", "never.mp4")
+        await queue.request_cancel("ab12cd34:2")
+        await BatchProcessor(database, row, pictures, settings).run()
+        await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
+        stopped = await queue.set_batch_status(row.batch_id, left)
+        assert (tmp_path / "out" / "index.html").is_file()
+        result = await BatchProcessor(database, stopped, pictures, settings).run()
+        assert (result.status, result.exit_code) == (BatchStatus.COMPLETED, 0)
+        assert (await queue.get_batch(row.batch_id)).status is BatchStatus.COMPLETED

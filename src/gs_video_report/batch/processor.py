@@ -117,8 +117,13 @@ class BatchProcessor:
         await queue.set_batch_status(self.row.batch_id, failed, reason=error.message, only_from=new)
 
     async def _nothing_to_do(self, queue: TaskQueue) -> bool:
-        """All tasks have ended and the library page is there, as new as its reports."""
+        """The batch and all its tasks have ended, and the library page is as new as its reports.
+
+        A batch whose last open task was cancelled by hand has not ended: its run has to say so.
+        """
         await queue.recover(self.row.batch_id)
+        if self.row.status not in (BatchStatus.COMPLETED, BatchStatus.CANCELLED):
+            return False
         counts = await queue.counts(self.row.batch_id)
         if counts.open or not counts.total or await queue.pages_are_older(self.row.batch_id):
             return False
