@@ -324,6 +324,22 @@ async def test_restored_batch_has_every_task_result_and_error(
     assert await empty.db.problems() == []
 
 
+async def test_report_that_stays_after_a_cancelled_retry_is_restored_with_its_own_facts(
+    queue: TaskQueue, manager: CheckpointManager, empty: TaskQueue
+) -> None:
+    """Pins: the length and content of an exchanged recording beside the old report."""
+    await queue.requeue(BATCH, statuses=[TaskStatus.SKIPPED], reason="retry", keep_result=True)
+    with ProcessLock(queue.db.path) as lock:
+        again = (await queue.claim(BATCH, lock.worker_id(1), 2, 60))[0]
+        await queue.set_media(again, "new", 99.0)
+        await queue.request_cancel(again)
+        await manager.write(BATCH, "stopped")
+    await manager.restore(manager.load("latest"), empty)
+    ended = await empty.get_task(f"{BATCH}:7")
+    assert (ended.status, ended.result) == (TaskStatus.COMPLETED, result(5.0))
+    assert ended.media_s == 5.0
+
+
 async def test_restored_batch_can_be_worked_on(
     manager: CheckpointManager, empty: TaskQueue
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from gs_video_report.batch import sql
 from gs_video_report.batch.data_models import (
+    FILES,
     BatchOptions,
     BatchStatus,
     InputType,
@@ -23,6 +24,7 @@ from gs_video_report.batch.data_models import (
     VideoInput,
     VideoTask,
 )
+from gs_video_report.batch.mend.verify import cut_off
 from gs_video_report.batch.queue import recovery
 from gs_video_report.batch.queue.task_moves import add_events
 from gs_video_report.batch.step_journal import StepJournal
@@ -1004,3 +1006,38 @@ async def test_cancelling_a_running_retry_leaves_the_report(
         TaskStatus.COMPLETED,
         result(61.0, fingerprint="old"),
     )
+    assert (ended.media_s, ended.fingerprint) == (61.0, "old")
+
+
+@pytest.mark.parametrize("way", ["worker", "dead", "waiting"])
+async def test_report_whose_files_were_being_replaced_stays_marked_so_and_keeps_its_facts(
+    queue: TaskQueue, lock: ProcessLock, way: str
+) -> None:
+    """Pins: an exchanged recording's length and content were shown with the old report, and
+    nothing told that files on disk may be of the new one."""
+    working = await again(queue, lock)
+    await queue.rewrite_report(working)
+    if way == "waiting":
+        await queue.release(working)
+        assert (await queue.get_task(f"{BATCH}:1")).fingerprint == "new"
+    assert await queue.request_cancel(working) == 1
+    if way == "worker":
+        await queue.cancelled(working)
+    elif way == "dead":
+        lock.close()
+        await queue.recover()
+    ended = await queue.get_task(f"{BATCH}:1")
+    old = result(61.0, fingerprint="old", rewriting=FILES)
+    assert (ended.status, ended.result) == (TaskStatus.COMPLETED, old)
+    assert (ended.media_s, ended.fingerprint) == (61.0, "old")
+    assert (await queue.counts(BATCH)).media_s_done == 61.0
+    assert [damaged.task_id for damaged in await cut_off(queue, BATCH)] == [working.task_id]
+
+
+async def test_finished_new_report_takes_the_mark_away(queue: TaskQueue, lock: ProcessLock) -> None:
+    working = await again(queue, lock)
+    await queue.rewrite_report(working)
+    await queue.complete(working, result(5.0, fingerprint="new"))
+    assert await cut_off(queue, BATCH) == []
+    with pytest.raises(LeaseLost):
+        await queue.rewrite_report(working)

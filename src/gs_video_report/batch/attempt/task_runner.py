@@ -224,6 +224,8 @@ class _Attempt:
         self.stages.progress(Stage.WRITE, 0, 0)
         address = self.task.video.source if self.source.fetched else None
         report = with_run(report, self._facts(report, steps), address)
+        if self.task.result is not None:
+            await self.shared.queue.rewrite_report(self.task)
         outputs = await output.publish(report, compute, self.shared.cache.root)
         self.stages.close()
         return TaskResult(

@@ -6,6 +6,7 @@ Tasks are read page by page while others work: each task is as of one moment, no
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from operator import itemgetter
 from typing import Any
@@ -74,7 +75,16 @@ def settled(row: dict[str, Any]) -> dict[str, Any]:
         ended = TaskStatus.CANCELLED if row["result"] is None else TaskStatus.COMPLETED
         row["status"] = ended.value
         row["finished_at"] = row["started_at"] or row["created_at"]
+        _keep_facts(row)
     elif row["status"] == TaskStatus.RUNNING:
         row["status"] = TaskStatus.PENDING.value
     row["cancel_requested"] = 0
     return row
+
+
+def _keep_facts(row: dict[str, Any]) -> None:
+    """Length and content are those of the report that stays, as far as it knows them."""
+    if row["result"] is not None:
+        kept = json.loads(row["result"])
+        for name in ("media_s", "fingerprint"):
+            row[name] = kept.get(name) or row[name]

@@ -148,6 +148,9 @@ class _Bystander:
     async def set_media(self, task: VideoTask, fingerprint: str, media_s: float) -> None:
         """Known since the first time."""
 
+    async def rewrite_report(self, task: VideoTask) -> None:
+        """`announce` has told so."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._queue, name)
 

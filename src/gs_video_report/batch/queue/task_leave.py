@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gs_video_report.batch.data_models import (
+    FILES,
     TASK_ENDED,
     AttemptOutcome,
     TaskError,
@@ -53,8 +54,9 @@ class _Leave:
 
     def columns(self) -> dict[str, Any]:
         """What does not depend on the time; made before the transaction, which must be short."""
+        kept = {**_of_result(self.kept), "result": None}  # the row knows what became of its files
         return {
-            **_of_result(self.result or self.kept),
+            **(_of_result(self.result) if self.result else kept),
             "counted": int(self.counts),
             "keep_error": self.error is None and self.result is None,
             "error": error_to_json(self.error) if self.error else None,
@@ -257,6 +259,12 @@ class TaskLeave(TaskAdmin):
     async def set_media(self, task: VideoTask, fingerprint: str, media_s: float | None) -> None:
         """Store what probing learned: SHA-256 of the content, seconds. Raises: LeaseLost."""
         await self._set(task, "set_media", (fingerprint, media_s))
+
+    async def rewrite_report(self, task: VideoTask) -> None:
+        """Store that the files of the report that the task has from before are written anew from
+        now on; a task that ends with that report keeps the mark, for `verify`. Raises: LeaseLost.
+        """
+        await self._set(task, "rewrite_report", (FILES,))
 
     async def set_stage(self, task: VideoTask, stage: str) -> None:
         """Store the stage for people to see; leaves no event. Raises: LeaseLost."""

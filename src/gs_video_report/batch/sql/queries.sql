@@ -139,7 +139,12 @@ WHERE task_id = :task_id AND status = 'pending'
 RETURNING task_id, batch_id, attempt, status;
 
 -- name: cancel_open
-UPDATE tasks SET status = :new, next_attempt_at = NULL, finished_at = :now
+UPDATE tasks SET status = :new, next_attempt_at = NULL, finished_at = :now,
+  media_s = CASE WHEN :new = 'completed'
+    THEN coalesce(nullif(json_extract(result, '$.media_s'), 0), media_s) ELSE media_s END,
+  fingerprint = CASE WHEN :new = 'completed'
+    THEN coalesce(nullif(json_extract(result, '$.fingerprint'), ''), fingerprint)
+    ELSE fingerprint END
 WHERE task_id IN (SELECT task_id FROM tasks WHERE batch_id = :batch_id AND seq > :after
   AND status IN ('pending', 'retrying') AND (:task_id IS NULL OR task_id = :task_id)
   AND (result IS NOT NULL) = :has_report
@@ -170,7 +175,12 @@ WHERE status = 'running' AND (:batch_id IS NULL OR batch_id = :batch_id);
 -- name: recover
 UPDATE tasks SET status = :new, kills = kills + 1, worker_id = NULL, lease_until_ms = NULL,
   lease_expires_at = NULL, boot_id = NULL, cancel_requested = 0, finished_at = :finished_at,
-  error = coalesce(:error, error), error_code = coalesce(:error_code, error_code)
+  error = coalesce(:error, error), error_code = coalesce(:error_code, error_code),
+  media_s = CASE WHEN :new = 'completed'
+    THEN coalesce(nullif(json_extract(result, '$.media_s'), 0), media_s) ELSE media_s END,
+  fingerprint = CASE WHEN :new = 'completed'
+    THEN coalesce(nullif(json_extract(result, '$.fingerprint'), ''), fingerprint)
+    ELSE fingerprint END
 WHERE task_id = :task_id AND status = 'running' AND attempt = :attempt
   AND lease_until_ms = :lease_until_ms
 RETURNING task_id, batch_id, attempt, status;
@@ -178,6 +188,11 @@ RETURNING task_id, batch_id, attempt, status;
 -- name: set_media
 UPDATE tasks SET fingerprint = ?, media_s = ?
 WHERE task_id = ? AND status = 'running' AND worker_id = ? AND attempt = ?;
+
+-- name: rewrite_report
+UPDATE tasks SET result = json_set(result, '$.rewriting', ?)
+WHERE task_id = ? AND status = 'running' AND worker_id = ? AND attempt = ?
+  AND result IS NOT NULL;
 
 -- name: set_stage
 UPDATE tasks SET stage = ?
