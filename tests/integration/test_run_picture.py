@@ -82,6 +82,10 @@ class WithEngine(RunSettings):
         return self.engine
 
 
+class KilledHere(Exception):
+    """The process ends."""
+
+
 def make_row(folder: Path) -> BatchRow:
     options = BatchOptions(
         output_dir=str(folder / "out"), cache_dir=str(folder / "cache"), formats=("json",),
@@ -114,6 +118,18 @@ async def test_a_run_learns_the_length_of_a_recording_while_it_works_on_it(tmp_p
     assert engine.seen_alone.fraction < 0.5
 
 
+async def run_without_the_second(
+    processor: BatchProcessor, folder: Path, left: BatchStatus
+) -> BatchRow:
+    """One of two videos is done, one was cancelled, the pages are there; `left` is the state."""
+    queue, row = TaskQueue(processor.database), processor.row
+    await fill(queue, row, folder, "short.mp4", "never.mp4")
+    await queue.request_cancel(f"{row.batch_id}:2")
+    await processor.run()
+    await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
+    return await queue.set_batch_status(row.batch_id, left)
+
+
 async def test_a_cancelled_batch_that_is_resumed_stays_cancelled_and_names_the_way_on(
     tmp_path: Path,
 ) -> None:
@@ -122,11 +138,8 @@ async def test_a_cancelled_batch_that_is_resumed_stays_cancelled_and_names_the_w
     settings = WithEngine(engine=Probing(pictures=pictures), tuning=False)
     async with await Database.open(tmp_path / "tasks.db") as database:
         queue = TaskQueue(database)
-        await fill(queue, row, tmp_path, "short.mp4", "never.mp4")
-        await queue.request_cancel("ab12cd34:2")
-        await BatchProcessor(database, row, pictures, settings).run()
-        await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
-        await queue.set_batch_status(row.batch_id, BatchStatus.CANCELLED)
+        processor = BatchProcessor(database, row, pictures, settings)
+        await run_without_the_second(processor, tmp_path, BatchStatus.CANCELLED)
         (tmp_path / "out" / "index.html").unlink()  # the first resume writes it, the second has it
         for _ in range(2):
             again = await queue.get_batch(row.batch_id)
@@ -154,12 +167,35 @@ async def test_a_batch_whose_last_open_video_was_cancelled_is_completed_by_the_n
     settings = WithEngine(engine=Probing(pictures=pictures), tuning=False)
     async with await Database.open(tmp_path / "tasks.db") as database:
         queue = TaskQueue(database)
-        await fill(queue, row, tmp_path, "short.mp4", "never.mp4")
-        await queue.request_cancel("ab12cd34:2")
-        await BatchProcessor(database, row, pictures, settings).run()
-        await queue.set_batch_status(row.batch_id, BatchStatus.RUNNING)
-        stopped = await queue.set_batch_status(row.batch_id, left)
+        processor = BatchProcessor(database, row, pictures, settings)
+        stopped = await run_without_the_second(processor, tmp_path, left)
         assert (tmp_path / "out" / "index.html").is_file()
         result = await BatchProcessor(database, stopped, pictures, settings).run()
         assert (result.status, result.exit_code) == (BatchStatus.COMPLETED, 0)
         assert (await queue.get_batch(row.batch_id)).status is BatchStatus.COMPLETED
+
+
+async def test_a_cancelled_batch_whose_run_dies_as_it_writes_its_pages_stays_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was left "running" with nothing to do, and the next run called it completed."""
+    row, pictures = make_row(tmp_path), Pictures()
+    settings = WithEngine(engine=Probing(pictures=pictures), tuning=False)
+
+    async def dies(*_: Any) -> None:
+        raise KilledHere
+
+    async with await Database.open(tmp_path / "tasks.db") as database:
+        queue = TaskQueue(database)
+        processor = BatchProcessor(database, row, pictures, settings)
+        cancelled = await run_without_the_second(processor, tmp_path, BatchStatus.CANCELLED)
+        (tmp_path / "out" / "index.html").unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr("gs_video_report.batch.run.end.write_batch_pages", dies)
+            with pytest.raises(KilledHere):
+                await BatchProcessor(database, cancelled, pictures, settings).run()
+        again = await queue.get_batch(row.batch_id)
+        assert again.status is BatchStatus.CANCELLED
+        result = await BatchProcessor(database, again, pictures, settings).run()
+        assert (result.status, result.exit_code) == (BatchStatus.CANCELLED, 3)
+        assert (tmp_path / "out" / "index.html").is_file()

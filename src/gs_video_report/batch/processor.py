@@ -197,7 +197,11 @@ class BatchProcessor:
     # --- the run --------------------------------------------------------------------------------
 
     async def _begin(self, opened: _Machinery) -> RunParts:
-        """Mark the batch as running and make its picture."""
+        """Mark the batch as running and make its picture.
+
+        A cancelled batch that only gets its pages is not marked: killed meanwhile, it would be
+        running, and the next run would complete it.
+        """
         queue, batch_id, options = opened.queue, self.row.batch_id, self.row.options
         record = RunRecord(queue, batch_id, opened.process_id)
         await record.started(
@@ -205,7 +209,8 @@ class BatchProcessor:
         )
         counts = await queue.counts(batch_id)
         stays_cancelled = self.row.status is BatchStatus.CANCELLED and not counts.open
-        self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
+        if not stays_cancelled:
+            self.row = await queue.set_batch_status(batch_id, BatchStatus.RUNNING)
         monitor = ProgressMonitor(self.row, counts, options.parallel, ref=batch_id)
         monitor.expect(await waiting_lengths(queue.db, batch_id))
         self.printer.started(monitor.snapshot())

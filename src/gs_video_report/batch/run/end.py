@@ -47,7 +47,8 @@ class RunEnd:
         """Do what is left to do when the pool is through, and say how the run ended."""
         parts, queue, batch_id = self.parts, self.parts.queue, self.parts.row.batch_id
         counts = await queue.counts(batch_id)
-        outcome = really(outcome, counts, (await queue.get_batch(batch_id)).status)
+        if not parts.stays_cancelled:
+            outcome = really(outcome, counts, (await queue.get_batch(batch_id)).status)
         if outcome.error is not None:
             parts.settings.advise(outcome.error)
         status, exit_code = judge(outcome, counts, signals, stays_cancelled=parts.stays_cancelled)

@@ -53,7 +53,12 @@ class Rounds:
         self._template_of = template_loader(self.parts.row.options.user_templates)
 
     async def run(self) -> PoolOutcome:
-        """Drain with the engine; when its quota or budget is spent, go on with the next one."""
+        """Drain with the engine; when its quota or budget is spent, go on with the next one.
+
+        A batch that stays cancelled has nothing to drain, and its state would stop the pool.
+        """
+        if self.parts.stays_cancelled:
+            return PoolOutcome(StopReason.DRAINED)
         outcome = await self._round()
         for name in self.parts.row.options.fallback:
             if outcome.reason is not StopReason.LIMIT or name == self.engine.capabilities.name:
