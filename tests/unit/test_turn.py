@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiosqlite
 import pytest
 
+from gs_video_report.batch import persistence
 from gs_video_report.batch.persistence import Database
+from gs_video_report.batch.store.database_open import close_connection
 from gs_video_report.batch.store.process_lock import workers_dir
 from gs_video_report.batch.store.turn import Turn
 from gs_video_report.errors import QueueBusy
@@ -94,3 +97,89 @@ async def test_a_database_opens_and_closes_in_turn_and_the_last_one_leaves_nothi
         assert (workers_dir(path) / "turn").exists()
         assert await first.write(lambda c: c.execute("DELETE FROM meta").rowcount) == 0
     assert [p.name for p in tmp_path.iterdir()] == ["q.db"]
+
+
+@pytest.fixture
+def in_line(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
+    """Turns that are waited for, or were."""
+    waited: list[Turn] = []
+    take = Turn.take
+
+    def seen(turn: Turn) -> None:
+        waited.append(turn)
+        take(turn)
+
+    monkeypatch.setattr(Turn, "take", seen)
+    return waited
+
+
+async def until_one_waits(in_line: list[Turn]) -> Turn:
+    while not in_line:
+        await asyncio.sleep(0.001)
+    return in_line[0]
+
+
+async def test_cancelled_while_it_waits_for_its_turn_to_open_a_database_leaves_no_thread(
+    tmp_path: Path, in_line: list[Turn]
+) -> None:
+    """Pins: the thread went on in the line, with a file that was closed under it."""
+    path = tmp_path / "q.db"
+    async with await Database.open(path):
+        with held_elsewhere(workers_dir(path) / "turn"):
+            in_line.clear()
+            opening = asyncio.create_task(Database.open(path, busy_timeout_s=600))
+            turn = await until_one_waits(in_line)
+            assert turn.in_use
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            assert not turn.in_use
+    assert [p.name for p in tmp_path.iterdir()] == ["q.db"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_cancelled_while_it_waits_for_its_turn_to_close_the_place_is_let_go_last(
+    tmp_path: Path, in_line: list[Turn], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pins: the writer's thread was left in the line, with a file that was closed under it."""
+    path = tmp_path / "q.db"
+    used_when_closed: list[bool] = []
+    close = Turn.close
+
+    def closed(turn: Turn) -> None:
+        used_when_closed.append(turn.in_use)
+        close(turn)
+
+    monkeypatch.setattr(Turn, "close", closed)
+    database = await Database.open(path)
+    with held_elsewhere(workers_dir(path) / "turn"):
+        in_line.clear()
+        closing = asyncio.create_task(database.close())
+        await until_one_waits(in_line)
+        for _ in range(times):
+            closing.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    assert used_when_closed == [False]
+
+
+async def test_cancelled_as_it_closes_what_it_reads_with_a_database_closes_its_writer_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pins: the writer stayed open, and its place was let go."""
+    path = tmp_path / "q.db"
+    database = await Database.open(path)
+    reached = asyncio.Event()
+
+    async def told(connection: aiosqlite.Connection) -> None:
+        reached.set()
+        await close_connection(connection)
+
+    monkeypatch.setattr(persistence, "close_connection", told)
+    closing = asyncio.create_task(database.close())
+    await reached.wait()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert [p.name for p in tmp_path.iterdir()] == ["q.db"], "the last one folds the WAL back"

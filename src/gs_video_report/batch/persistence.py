@@ -123,6 +123,8 @@ class Database:
             try:
                 reader = await open_reader(file, busy_timeout_s, migrated=True)
             except BaseException:
+                if turn is not None:
+                    turn.patience_s = _CLOSE_PATIENCE_S
                 await close_connection(writer)
                 raise
         except sqlite3.Error as error:
@@ -211,18 +213,29 @@ class Database:
         return [] if found == ["ok"] else found
 
     async def close(self) -> None:
-        """Finish waiting writes, fold the WAL back into the file, close. Idempotent."""
+        """Finish waiting writes, fold the WAL back into the file, close. Idempotent.
+
+        Cancellation: safe; what is waited for is closed all the same, sooner.
+        """
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
         try:
             if self._batcher is not None:
                 await self._batcher.close()
+        finally:
+            await self._close_connections()
+
+    async def _close_connections(self) -> None:
+        """The place is let go last: the writer's thread uses it to its end."""
+        try:
             if self._place is not None:  # the next one to open it folds the WAL back as well
                 self._place.turn.patience_s = _CLOSE_PATIENCE_S
-            await close_connection(self._reader)
-            if self._writer is not None:
-                await close_connection(self._writer)
+            try:
+                await close_connection(self._reader)
+            finally:
+                if self._writer is not None:
+                    await close_connection(self._writer)
         finally:
             if self._place is not None:
                 self._place.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,9 +68,15 @@ def check_place(path: str | os.PathLike[str], *, create: bool) -> Path:
 async def open_writer(
     file: Path, busy_timeout_s: float, turn: Turn | None
 ) -> tuple[aiosqlite.Connection, GroupConnection]:
+    """The connection, and what it is to aiosqlite's thread, in which turns are taken.
+
+    Cancellation: safe; ends the wait for the turn, and the thread.
+    """
     made: list[GroupConnection] = []
 
     def factory(*args: Any, **kwargs: Any) -> GroupConnection:
+        if turn is not None:
+            turn.writer = threading.current_thread()
         connection = _Writer(*args, **kwargs)
         try:
             with turn or contextlib.nullcontext():
@@ -82,7 +89,11 @@ async def open_writer(
         made.append(connection)
         return connection
 
-    writer = await _connect(_uri(file, "rwc"), busy_timeout_s, factory)
+    def give_up() -> None:
+        if turn is not None:
+            turn.patience_s = 0.0
+
+    writer = await _connect(_uri(file, "rwc"), busy_timeout_s, factory, give_up)
     return writer, made[0]
 
 
@@ -96,22 +107,38 @@ class _Writer(GroupConnection):
 
 
 async def _connect(
-    uri: str, busy_timeout_s: float, factory: Callable[..., sqlite3.Connection]
+    uri: str,
+    busy_timeout_s: float,
+    factory: Callable[..., sqlite3.Connection],
+    give_up: Callable[[], None] = lambda: None,
 ) -> aiosqlite.Connection:
+    """`give_up` is called when the thread is no longer to wait."""
+    made: list[sqlite3.Connection] = []
+
+    def kept(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        made.append(factory(*args, **kwargs))
+        return made[0]
+
     connection = aiosqlite.connect(
-        uri, uri=True, isolation_level=None, timeout=busy_timeout_s, factory=factory
-    )
+        uri, uri=True, isolation_level=None, timeout=busy_timeout_s, factory=kept,
+        check_same_thread=False,
+    )  # fmt: skip
     try:
         return await connection
     except BaseException:
+        give_up()
         _end_thread(connection)
+        for undelivered in made:  # aiosqlite has forgotten it
+            undelivered.close()
         raise
 
 
 async def close_connection(connection: aiosqlite.Connection) -> None:
-    """Close it, and see its thread end."""
-    await connection.close()
-    _end_thread(connection)
+    """Close it, and see its thread end, also when cancelled."""
+    try:
+        await connection.close()
+    finally:
+        _end_thread(connection)
 
 
 def _end_thread(connection: aiosqlite.Connection) -> None:

@@ -64,7 +64,10 @@ class PlaceLock:
             raise
 
     def close(self) -> None:
-        """Let go. Idempotent."""
+        """Let go. Idempotent. What the writer's thread still uses (it hangs in the disk) stays,
+        until the process ends."""
+        if self.turn.in_use:
+            return
         fd, self._fd = self._fd, None
         if fd is not None:
             self.turn.close()

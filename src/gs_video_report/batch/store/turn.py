@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from types import TracebackType
 
@@ -27,12 +28,19 @@ class Turn:
 
     Args:
         fd: of the file that all lock; closed by `close()`.
-        patience_s: seconds to wait for one's turn.
+        patience_s: seconds to wait for one's turn; may be changed while somebody waits.
     """
 
     def __init__(self, fd: int, patience_s: float) -> None:
         self._fd = fd
         self.patience_s = patience_s
+        self.writer: threading.Thread | None = None
+        """Whose turns these are; while it lives, the file must stay open."""
+
+    @property
+    def in_use(self) -> bool:
+        """The writer's thread may still take its turn."""
+        return self.writer is not None and self.writer.is_alive()
 
     def take(self) -> None:
         """Wait for the turn.
@@ -40,16 +48,15 @@ class Turn:
         Raises: sqlite3.OperationalError with SQLite's own code for "busy", after `patience_s`.
         """
         began = time.monotonic()
-        until = began + self.patience_s
         while True:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
-                now = time.monotonic()
-            if now > until:
+                waited_s = time.monotonic() - began
+            if waited_s > self.patience_s:
                 raise _busy()
-            time.sleep(_QUICK_PAUSE_S if now - began < _QUICK_S else _PAUSE_S)
+            time.sleep(_QUICK_PAUSE_S if waited_s < _QUICK_S else _PAUSE_S)
 
     def leave(self) -> None:
         """Let the next one write. Harmless without a turn."""
