@@ -529,6 +529,24 @@ async def test_close_while_a_process_is_starting_leaves_nothing(make: Make, turn
     assert all(isinstance(result, StepCancelled) for result in results)
 
 
+async def test_a_caller_whose_process_came_up_during_close_does_not_wait_for_another(
+    make: Make,
+) -> None:
+    """Pins: it stood in a line that nobody serves after the end, for ever."""
+    backend = await make(1)
+    usable = backend._acquire
+
+    async def closed_meanwhile(function: str, priority: int) -> object:
+        worker = await usable(function, priority)
+        if not backend._closed:
+            await backend.close(grace_s=0.1)
+        return worker
+
+    backend._acquire = closed_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(StepCancelled):
+        await asyncio.wait_for(backend.run(work.echo, 1), 20)
+
+
 async def test_event_loop_goes_on_while_processes_work(make: Make) -> None:
     backend = await make(2)
     loop = asyncio.get_running_loop()

@@ -235,6 +235,7 @@ class ProcessBackend(ComputeBackend):
         return worker
 
     async def _acquire(self, function: str, priority: int) -> WorkerProcess:
+        self._check_open()  # a process that came up during `close()` sends its caller here again
         granted: asyncio.Future[WorkerProcess | None]
         granted = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, _Waiter(priority, next(self._arrivals), function, granted))
