@@ -13,34 +13,23 @@ from gs_video_report.engines.hearing.first_hearing import (
     segments_of,
     texts_of,
 )
-from gs_video_report.engines.hearing.sound import audio, audio_notices, pcm_path, samples
-from gs_video_report.engines.hearing.subtitles import from_subtitles
+from gs_video_report.engines.hearing.sound import audio_notices, pcm_path, samples
+from gs_video_report.engines.hearing.source import words_or_sound
 from gs_video_report.engines.hearing.transcript import Transcript
-from gs_video_report.errors import PermanentError
 from gs_video_report.report.model import Notice, Segment
 
 
 async def transcript(ctx: TaskContext, found: dict[str, Any], model: dict[str, Any]) -> Transcript:
     """Existing subtitles if wanted and there, else speech recognition with `model`."""
-    if ctx.options.get("subtitles", "prefer") == "prefer":
-        known = await from_subtitles(ctx, found)
-        if known is not None:
-            return known
-    if not found["audio"]:
-        return Transcript()
-    return await _from_speech(ctx, found, model)
+    known = await words_or_sound(ctx, found)
+    if isinstance(known, Transcript):
+        return known
+    return await _from_speech(ctx, found, known, model)
 
 
 async def _from_speech(
-    ctx: TaskContext, found: dict[str, Any], model: dict[str, Any]
+    ctx: TaskContext, found: dict[str, Any], track: dict[str, Any], model: dict[str, Any]
 ) -> Transcript:
-    try:
-        track = await audio(ctx)
-    except PermanentError as error:
-        if found["video"] is None:
-            raise
-        message = f"The sound could not be decoded ({error.message}), so there is no transcript."
-        return Transcript(notices=[Notice("damaged_audio", message, "warning")])
     notices = audio_notices(track, found)
     ctx.progress("transcribe", 0, 0)
     pcm = pcm_path(ctx, track["track_index"])

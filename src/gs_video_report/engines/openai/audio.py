@@ -23,18 +23,16 @@ from gs_video_report.engines.bounded import bounded
 from gs_video_report.engines.hearing.first_hearing import plan_chunks
 from gs_video_report.engines.hearing.sound import (
     SAMPLE_RATE,
-    audio,
     audio_notices,
     pcm_path,
     samples,
 )
-from gs_video_report.engines.hearing.subtitles import from_subtitles
+from gs_video_report.engines.hearing.source import words_or_sound
 from gs_video_report.engines.hearing.transcript import Transcript
 from gs_video_report.engines.llm.prices import ModelPrice, today
 from gs_video_report.engines.llm.quota import Need, Spent, send_within
 from gs_video_report.engines.openai.client import ChatClient
 from gs_video_report.engines.steps import digest
-from gs_video_report.errors import PermanentError
 from gs_video_report.report.model import Notice, Segment
 
 STEP_VERSION = 1
@@ -60,20 +58,10 @@ async def transcript(
     price: ModelPrice | None,
 ) -> tuple[Transcript, list[dict[str, Any]]]:
     """Subtitles if wanted and there, else the speech as the server hears it; and the usages."""
-    if ctx.options.get("subtitles", "prefer") == "prefer":
-        known = await from_subtitles(ctx, found)
-        if known is not None:
-            return known, []
-    if not found["audio"]:
-        return Transcript(), []
-    try:
-        track = await audio(ctx)
-    except PermanentError as error:
-        if found["video"] is None:
-            raise
-        message = f"The sound could not be decoded ({error.message}), so there is no transcript."
-        return Transcript(notices=[Notice("damaged_audio", message, "warning")]), []
-    return await _heard(ctx, _Hearing(ctx, track, client, bucket, price), track, found)
+    known = await words_or_sound(ctx, found)
+    if isinstance(known, Transcript):
+        return known, []
+    return await _heard(ctx, _Hearing(ctx, known, client, bucket, price), known, found)
 
 
 async def _heard(
