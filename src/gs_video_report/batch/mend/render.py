@@ -22,9 +22,9 @@ from gs_video_report.batch.data_models import (
     BatchOptions,
     OutputFile,
     TaskResult,
-    TaskStatus,
     VideoTask,
 )
+from gs_video_report.batch.mend.quality import DONE
 from gs_video_report.batch.mend.rewrite import announce
 from gs_video_report.batch.task_queue import TaskQueue
 from gs_video_report.compute.base import ComputeBackend
@@ -69,7 +69,7 @@ async def render_batch(
     report = RenderReport()
     counts = await queue.counts(row.batch_id)
     total = counts.completed + counts.skipped
-    async for task in queue.iter_tasks(row.batch_id, {TaskStatus.COMPLETED, TaskStatus.SKIPPED}):
+    async for task in queue.iter_tasks(row.batch_id, set(DONE)):
         if task.result is None:
             continue
         try:

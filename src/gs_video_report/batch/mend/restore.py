@@ -90,8 +90,13 @@ def _put_in_place(building: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    for suffix in ("-wal", "-shm", ""):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for file in reversed(_files_of(path)):
+        file.unlink(missing_ok=True)
+
+
+def _files_of(path: Path) -> list[Path]:
+    """A database and the files beside it that SQLite takes for its own."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 async def _restore_others(database: Database, path: Path, but: str) -> list[str]:
@@ -224,8 +229,7 @@ def _move_aside(path: Path) -> Path:
     """Rename the damaged file and its side files; returns the new name of the database."""
     stamp = utc_now().replace(":", "").replace("-", "")[:15]
     kept = path.with_name(f"{path.name}.damaged-{stamp}")
-    for suffix in ("", "-wal", "-shm"):
-        side = path.with_name(path.name + suffix)
-        if side.exists():
-            side.rename(kept.with_name(kept.name + suffix))
+    for file, new in zip(_files_of(path), _files_of(kept), strict=True):
+        if file.exists():
+            file.rename(new)
     return kept
