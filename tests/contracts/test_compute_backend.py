@@ -182,14 +182,17 @@ async def test_call_over_its_time_is_dead_half_a_second_later(
     make: Make, fn: Callable[[], None]
 ) -> None:
     backend = await make()
-    child = await backend.run(work.pid)
-    begun = time.monotonic()
-    with pytest.raises(ComputeTimeout) as caught:
-        await backend.run(fn, timeout_s=0.3)
-    assert caught.value.message == f"{fn.__name__} took longer than 0.3 s and was stopped"
-    assert time.monotonic() - begun < 0.3 + 0.5 + 5.0  # the last part for a busy machine
-    assert is_gone(child)
-    assert await backend.run(work.echo, "next") == "next"
+    took: list[float] = []
+    while not took or (min(took) >= 0.3 + 0.5 + 0.5 and len(took) < 3):  # others may have the cores
+        child = await backend.run(work.pid)
+        begun = time.monotonic()
+        with pytest.raises(ComputeTimeout) as caught:
+            await backend.run(fn, timeout_s=0.3)
+        took.append(time.monotonic() - begun)
+        assert caught.value.message == f"{fn.__name__} took longer than 0.3 s and was stopped"
+        assert is_gone(child)
+        assert await backend.run(work.echo, "next") == "next"
+    assert min(took) < 0.3 + 0.5 + 0.5  # the last half for a busy machine
 
 
 async def test_waiting_for_a_process_does_not_count_as_time(make: Make, tmp_path: Path) -> None:
